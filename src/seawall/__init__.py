@@ -1,0 +1,27 @@
+"""Seawall: make multimodal models refuse harm that arrives through an image, with nothing but text safety data.
+
+Each stage is one function: `prepare`, `synthesize`, `align`, `evaluate`, `report`.
+"""
+
+__version__ = "0.1.0"
+
+from seawall.align import AlignConfig, Mixture, align
+from seawall.errors import SeawallError
+from seawall.evaluate import EvaluateConfig, evaluate
+from seawall.prepare import PrepareConfig, prepare
+from seawall.report import report
+from seawall.synthesize import SynthesizeConfig, synthesize
+
+__all__ = [
+    "AlignConfig",
+    "EvaluateConfig",
+    "Mixture",
+    "PrepareConfig",
+    "SeawallError",
+    "SynthesizeConfig",
+    "align",
+    "evaluate",
+    "prepare",
+    "report",
+    "synthesize",
+]

@@ -1,0 +1,126 @@
+"""Stage 3, `align`: pairs + embeddings -> a PEFT adapter that refuses what it sees."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seawall.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Shares of a batch; they are normalised. A share of 0 leaves a component out."""
+
+    text_harmful: float = 0.15
+    """Harmful instructions in text -> safe response."""
+    text_harmless: float = 0.15
+    """Harmless instructions in text -> helpful response."""
+    synthetic_harmful: float = 0.25
+    """Embedding and detoxified instruction -> safe response."""
+    synthetic_harmless: float = 0.25
+    """Twins: the same for harmless records -> helpful response."""
+    media_harmful: float = 0.0
+    """Real media of harmful things, where one has them."""
+    media_harmless: float = 0.2
+    """Real harmless media with questions and answers."""
+
+    def __post_init__(self) -> None:
+        shares = dataclasses.asdict(self)
+        if min(shares.values()) < 0 or not sum(shares.values()):
+            raise ConfigError(f"The shares of a mixture must not be negative and not all 0; found {shares}.")
+
+    @property
+    def invites_shortcut(self) -> bool:
+        """Whether harm is synthetic and harmlessness is not: "synthetic means refuse" would solve it."""
+        return self.synthetic_harmful > 0 and self.synthetic_harmless == 0
+
+    def counts(self, batch_size: int) -> dict[str, int]:
+        """Return the rows of each component in a batch, by largest remainder."""
+        shares = {name: share for name, share in dataclasses.asdict(self).items() if share}
+        exact = {name: batch_size * share / sum(shares.values()) for name, share in shares.items()}
+        counts = {name: int(number) for name, number in exact.items()}
+        by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])
+        for name in by_remainder[: batch_size - sum(counts.values())]:
+            counts[name] += 1
+        return counts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignConfig:
+    """Settings of `align`."""
+
+    mixture: Mixture = Mixture()
+    """Shares of a batch."""
+    allow_shortcut: bool = False
+    """Train although harm is synthetic and harmlessness is not, so that "synthetic means refuse" can be learned."""
+    steps: int = 400
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Rows in a step."""
+    learning_rate: float = 1e-3
+    """Peak of a cosine schedule with 5 % warm-up."""
+    weight_decay: float = 0.0
+    """AdamW's, on the LoRA weights."""
+    lora_rank: int = 16
+    """Rank of LoRA on every projection of the language model; alpha is twice that."""
+    lora_dropout: float = 0.0
+    """Dropout in front of LoRA."""
+    checkpoints: int = 4
+    """Checkpoints in a training, evenly spaced, the last at its end."""
+    activation_checkpointing: bool = False
+    """Recompute activations to save memory."""
+    seed: int = 0
+    """Seed of LoRA's start and of the order of rows."""
+    progress: bool = True
+    """Show the trainer's progress bar."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} is {getattr(self, name)}; it must be at least 1"
+            for name in ("steps", "batch_size", "lora_rank", "checkpoints")
+            if getattr(self, name) < 1
+        ]
+        if self.learning_rate <= 0:
+            faults.append(f"learning_rate is {self.learning_rate}; it must be above 0")
+        if self.mixture.invites_shortcut and not self.allow_shortcut:
+            faults.append(
+                "the mixture has synthetic harmful rows but no twins (synthetic_harmless is 0), so the model can learn "
+                '"synthetic means refuse" and let real harm through; give twins a share, or pass --allow-shortcut to train it all the same'
+            )
+        if faults:
+            raise ConfigError("; ".join(faults) + ".")
+
+
+def align(
+    model: str,
+    pairs: Path,
+    embeddings: Path | None,
+    out: Path,
+    config: AlignConfig = AlignConfig(),
+    *,
+    media: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Train an adapter. Run again, it goes on from its last checkpoint.
+
+    Args:
+        model: See `load_model`.
+        pairs: Folder of `prepare`.
+        embeddings: Folder of `synthesize`, or None where the mixture has no synthetic rows.
+        out: Folder for the adapter, its card, checkpoints, `training.json` and `manifest.json`.
+        config: Settings.
+        media: Folders of real media, each with `media.jsonl` (`image`, `question`, `answer`, `kind`).
+
+    Returns:
+        The summary: `rows` of each component, `loss` at the end.
+
+    Raises:
+        ConfigError: The mixture asks for rows that are not there.
+        ArtifactError: `out` belongs to another run, or the embeddings to another model.
+        TrainingError: The loss became NaN; checkpoints are kept.
+    """
+    from seawall.align.run import run
+
+    return run(model, pairs, embeddings, out, config, media)

@@ -1,0 +1,93 @@
+"""What a training batch is made of: rows of each component, in fixed shares, planned before training begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from seawall.align import Mixture
+from seawall.artifacts import read_jsonl
+from seawall.errors import ConfigError, DataError
+from seawall.models.chat import BLANK, Turn
+from seawall.store import EmbeddingStore
+
+MEDIA_LIST = "media.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One row of a batch."""
+
+    turn: Turn
+    key: str | None = None
+    """Key of its synthetic embedding, if it has one."""
+
+
+def collect_rows(
+    pairs: Sequence[dict[str, Any]], store: EmbeddingStore | None, media: Sequence[Path]
+) -> dict[str, list[Row]]:
+    """Return every available row of each component.
+
+    Args:
+        pairs: Lines of `pairs.jsonl`.
+        store: Synthetic embeddings; only verified ones are used.
+        media: Folders with `media.jsonl`: `image`, `question`, `answer`, `kind`.
+    """
+    rows: dict[str, list[Row]] = {field.name: [] for field in dataclasses.fields(Mixture)}
+    by_id = {pair["id"]: pair for pair in pairs}
+    for pair in pairs:
+        rows[f"text_{pair['kind']}"].append(Row(Turn(question=pair["instruction"], answer=pair["response"])))
+    for entry in store.entries.values() if store else ():
+        if entry.verified and (pair := by_id.get(entry.record)):
+            turn = Turn(question=pair["detoxified"], answer=pair["response"], medium=BLANK)
+            rows[f"synthetic_{entry.kind}"].append(Row(turn, entry.key))
+    for folder in media:
+        for row in read_media(folder):
+            turn = Turn(question=row["question"], answer=row["answer"], medium=folder / row["image"])
+            rows[f"media_{row['kind']}"].append(Row(turn))
+    return rows
+
+
+def read_media(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a folder's `media.jsonl`: `image`, `question`, `answer` and `kind` (default `harmless`).
+
+    Raises:
+        DataError: The list is missing or broken, lacks a column, or names a file that is not there.
+    """
+    for number, line in read_jsonl(folder / MEDIA_LIST):
+        missing = [column for column in ("image", "question", "answer") if not line.get(column)]
+        if missing:
+            raise DataError(f"{folder / MEDIA_LIST}, line {number}, lacks {', '.join(missing)}.")
+        if not (folder / line["image"]).is_file():
+            raise DataError(f"{folder / MEDIA_LIST}, line {number}, names {line['image']}, which is not in {folder}.")
+        yield {"kind": "harmless", **line}
+
+
+def plan(rows: dict[str, list[Row]], mixture: Mixture, steps: int, batch_size: int, seed: int) -> list[Row]:
+    """Return the rows of a whole training, batch after batch: every batch has the same shares.
+
+    Each component is gone through in shuffled rounds, so that no row comes twice before all came once.
+
+    Raises:
+        ConfigError: The mixture wants a component of which there is not one row.
+    """
+    counts = mixture.counts(batch_size)
+    empty = [name for name in counts if not rows[name]]
+    if empty:
+        raise ConfigError(
+            f"The mixture wants {', '.join(empty)}, but there is not one such row. Give the data (text from --pairs, "
+            "synthetic from --embeddings, media from --media), or set the share to 0."
+        )
+    streams = {name: _rounds(rows[name], random.Random(f"{seed}/{name}")) for name in counts}
+    return [
+        row for _ in range(steps) for name, number in counts.items() for row in itertools.islice(streams[name], number)
+    ]
+
+
+def _rounds(rows: list[Row], rng: random.Random) -> Iterator[Row]:
+    while True:
+        yield from rng.sample(rows, len(rows))

@@ -1,0 +1,235 @@
+"""The command line: one command for each stage. Errors come without traceback, results on standard output."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+import seawall as stages
+from seawall import AlignConfig, EvaluateConfig, PrepareConfig, SeawallError, SynthesizeConfig, __version__
+from seawall.demo import DemoConfig
+
+FLAT = Parameter(name="*")
+
+app = App(
+    name="seawall",
+    version=__version__,
+    help="Make multimodal models refuse harm that arrives through an image, with nothing but text safety data.",
+)
+organism = App(name="organism", help="The built-in models: list, train, export.")
+app.command(organism)
+
+
+@app.command
+def demo(*, out: Path = Path("demo"), config: Annotated[DemoConfig, FLAT] = DemoConfig()) -> None:
+    """Run the whole method and its baselines on a built-in organism; ends with the result table and a report page.
+
+    Example: `seawall demo --seeds 5 --out runs/demo`. A quick look: `seawall demo --steps 40 --phrases 8 --out runs/quick`.
+
+    Args:
+        out: Folder for all artifacts, results.json and report.html. Run again, the demo goes on where it stopped.
+    """
+    from seawall.demo import demo
+    from seawall.report.table import print_table
+
+    print_table(demo(out, config))
+    print(f"\nReport: {out / 'report.html'}")
+
+
+@app.command
+def prepare(source: Path, *, out: Path, config: Annotated[PrepareConfig, FLAT] = PrepareConfig()) -> None:
+    """Turn text safety data into alignment pairs.
+
+    Example: `seawall prepare records.jsonl --out runs/pairs`. Each line of the source has `instruction` and `response`,
+    and may have `id`, `rejected` and `kind` ("harmful", the default, or "harmless").
+
+    Args:
+        source: A JSON Lines file.
+        out: Folder for pairs.jsonl, rejected.jsonl and manifest.json.
+    """
+    _print(stages.prepare(source, out, config))
+
+
+@app.command
+def synthesize(
+    *,
+    model: str,
+    pairs: Path,
+    out: Path,
+    bank: Path | None = None,
+    config: Annotated[SynthesizeConfig, FLAT] = SynthesizeConfig(),
+) -> None:
+    """Optimise synthetic embeddings for alignment pairs. Resumable: run the same command again.
+
+    Example: `seawall synthesize --model organism:image --pairs runs/pairs --bank images --out runs/embeddings`
+
+    Args:
+        model: A folder in Hugging Face format, a hub id, or organism:image.
+        pairs: Folder made by `seawall prepare`.
+        out: Folder for the embeddings.
+        bank: Folder of real, harmless, unlabelled media to start from.
+    """
+    _print(stages.synthesize(model, pairs, out, config, bank=bank))
+
+
+@app.command
+def align(
+    *,
+    model: str,
+    pairs: Path,
+    out: Path,
+    embeddings: Path | None = None,
+    media: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    config: Annotated[AlignConfig, FLAT] = AlignConfig(),
+) -> None:
+    """Train a LoRA adapter on pairs, embeddings and media. Resumable: run the same command again.
+
+    Example: `seawall align --model organism:image --pairs runs/pairs --embeddings runs/embeddings --media images --out runs/adapter`.
+    Without media: add `--mixture.media-harmless 0`.
+
+    Args:
+        model: A folder in Hugging Face format, a hub id, or organism:image.
+        pairs: Folder made by `seawall prepare`.
+        out: Folder for the adapter, its card and its checkpoints.
+        embeddings: Folder made by `seawall synthesize`.
+        media: Folders of real media, each with media.jsonl (image, question, answer, kind).
+    """
+    summary = stages.align(model, pairs, embeddings, out, config, media=media)
+    _print({"rows": summary["rows"], "final_loss": summary["loss"][-1][1] if summary["loss"] else None})
+
+
+@app.command
+def evaluate(
+    *,
+    model: str,
+    data: Path,
+    out: Path,
+    adapter: Path | None = None,
+    config: Annotated[EvaluateConfig, FLAT] = EvaluateConfig(),
+) -> None:
+    """Ask a model a benchmark of real media files, and score its answers.
+
+    Example: `seawall evaluate --model organism:image --adapter runs/adapter --benchmark organism --data demo/benchmark --out runs/evaluation`
+
+    Args:
+        model: A folder in Hugging Face format, a hub id, or organism:image.
+        data: Folder of the benchmark.
+        out: Folder for answers.jsonl and results.json.
+        adapter: Folder made by `seawall align`.
+    """
+    _print(stages.evaluate(model, data, out, config, adapter=adapter))
+
+
+@app.command
+def report(*runs: Path) -> None:
+    """Write report.html in each folder of a finished demo.
+
+    Example: `seawall report demo`
+
+    Args:
+        runs: Folders that `seawall demo` wrote.
+    """
+    for page in stages.report(runs):
+        print(page)
+
+
+@app.command
+def models(*, json: bool = False) -> None:
+    """List the supported model families.
+
+    Args:
+        json: Print JSON.
+    """
+    from seawall.models.families import FAMILIES
+
+    _show([dataclasses.asdict(family) for family in FAMILIES], json)
+
+
+@organism.command(name="list")
+def list_organisms(*, json: bool = False) -> None:
+    """List the built-in models.
+
+    Args:
+        json: Print JSON.
+    """
+    from seawall.organisms import ORGANISMS
+
+    _show([{"model": f"organism:{name}", "what": what} for name, what in ORGANISMS.items()], json)
+
+
+@organism.command
+def train(name: Literal["image"], *, out: Path, seed: int = 0) -> None:
+    """Train a built-in model from nothing: about 25 minutes on 2 cores.
+
+    Example: `seawall organism train image --out my-organism`
+
+    Args:
+        name: Which one.
+        out: Folder for model, processor and card; must not exist yet.
+        seed: Seed of everything.
+    """
+    from seawall.organisms import new_folder
+    from seawall.organisms.image import train_image_organism
+
+    train_image_organism(new_folder(out), seed=seed)
+    print(out)
+
+
+@organism.command
+def export(name: str, folder: Path) -> None:
+    """Copy a built-in model to a folder in Hugging Face format.
+
+    Example: `seawall organism export image my-organism`
+
+    Args:
+        name: Which one.
+        folder: Where to; must not exist yet.
+    """
+    import shutil
+
+    from seawall.organisms import find_organism, new_folder
+
+    shutil.copytree(find_organism(name), new_folder(folder), dirs_exist_ok=True)
+    print(folder)
+
+
+def main() -> None:
+    """Run the command line: exit 0 when done, 2 when the input is at fault, 1 on anything else."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads slow down tenfold beside another process
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("seawall").setLevel(logging.INFO)
+    try:
+        app(exit_on_error=False)
+    except CycloptsError:  # cyclopts has printed it
+        sys.exit(2)
+    except SeawallError as error:
+        print(f"seawall: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("seawall: interrupted. What was finished is kept; the same command goes on.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _print(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _show(rows: list[dict[str, str]], as_json: bool) -> None:
+    if as_json:
+        _print(rows)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table)

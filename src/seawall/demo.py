@@ -1,0 +1,219 @@
+"""`seawall demo`: the whole method and its baselines on an organism, from text safety data to the report page.
+
+Every trained arm gets the same steps, batch size, learning rate, text records and share of harmful rows. The recipe was
+chosen on the arm `real_media` and the validation phrases alone: see `benchmarks/recipe.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from seawall.align import AlignConfig, Mixture, align
+from seawall.artifacts import claim, finish, read_json, versions, write_json
+from seawall.errors import ConfigError
+from seawall.evaluate import EvaluateConfig, evaluate, read_answers
+from seawall.organisms import dialogue
+from seawall.prepare import prepare
+from seawall.report import report
+from seawall.synthesize import SynthesizeConfig, synthesize
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One thing compared."""
+
+    mixture: Mixture | None = None
+    """What it trains on; None: it is not trained."""
+    embeddings: str | None = None
+    """Which synthesis it uses, a key of `SYNTHESES`."""
+    media: tuple[str, ...] = ()
+    """Folders of real media it trains on."""
+    system_prompt: str | None = None
+    """System prompt at evaluation."""
+
+
+TEXT = {"text_harmful": 0.15, "text_harmless": 0.15}
+REAL = Mixture(**TEXT, synthetic_harmful=0, synthetic_harmless=0, media_harmful=0.25, media_harmless=0.45)
+ARMS = {
+    "base": Arm(),
+    "safety_prompt": Arm(system_prompt=dialogue.POLICIES[-1]),
+    "text_only": Arm(
+        mixture=Mixture(
+            text_harmful=0.4, text_harmless=0.6, synthetic_harmful=0, synthetic_harmless=0, media_harmless=0
+        )
+    ),
+    "rendered_media": Arm(mixture=REAL, media=("harmless", "rendered")),
+    "sea_paper": Arm(
+        mixture=Mixture(**TEXT, synthetic_harmful=0.25, synthetic_harmless=0, media_harmless=0.45),
+        embeddings="sea_paper",
+        media=("harmless",),
+    ),
+    "seawall": Arm(
+        mixture=Mixture(**TEXT, synthetic_harmful=0.25, synthetic_harmless=0.25, media_harmless=0.2),
+        embeddings="seawall",
+        media=("harmless",),
+    ),
+    "real_media": Arm(mixture=REAL, media=("harmless", "harmful")),
+}
+SYNTHESES = {
+    "seawall": SynthesizeConfig(),
+    "sea_paper": SynthesizeConfig(
+        copies=1, twins=False, start="blank", content_questions=1, rate=0.1, threshold=0, max_steps=60, starts=1
+    ),
+}
+"""`sea_paper`: blank start, one content and one style control, a fixed number of steps, harmful records only."""
+
+MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Settings of `demo`."""
+
+    modality: Literal["image"] = "image"
+    """Which organism."""
+    seeds: int = 1
+    """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
+    steps: int = 400
+    """Optimiser steps of every trained arm."""
+    phrases: int | None = None
+    """Use only so many phrases of each kind: a quick look, not a result."""
+    part: Literal["test", "validation"] = "test"
+    """Phrases and styles that are reported on: `test`, or `validation` to choose a recipe."""
+    arms: tuple[str, ...] = tuple(ARMS)
+    """Which arms; `base` is always among them."""
+
+    def __post_init__(self) -> None:
+        if self.modality != "image":
+            raise ConfigError(f"There is no demo for the modality {self.modality!r} yet; there is one for 'image'.")
+        if self.seeds < 1 or self.steps < 4:
+            raise ConfigError(f"The demo needs at least 1 seed and 4 steps; found {self.seeds} and {self.steps}.")
+        if unknown := set(self.arms) - set(ARMS):
+            raise ConfigError(f"Unknown arms {sorted(unknown)}; known are {', '.join(ARMS)}.")
+
+
+def demo(out: Path, config: DemoConfig = DemoConfig()) -> dict[str, Any]:
+    """Run every stage for every arm and seed. Run again, it goes on where it stopped.
+
+    Args:
+        out: Folder for all artifacts, `results.json`, `plane.json` and `report.html`.
+        config: Settings.
+
+    Returns:
+        What `results.json` holds.
+    """
+    run = Demo(out, config)
+    if not claim(out, "demo", config, {}):
+        run.write_data()
+        with run.timed("prepare"):
+            prepare(out / "records.jsonl", out / "pairs")
+        for seed in range(config.seeds):
+            for name in ("base", *(arm for arm in ARMS if arm in config.arms and arm != "base")):
+                run.run_arm(name, seed)
+        write_json(out / "plane.json", run.plane())
+        write_json(out / "results.json", run.results())
+        finish(out)
+    report([out])
+    return read_json(out / "results.json")
+
+
+class Demo:
+    """The artifacts of one demo and the time they took."""
+
+    def __init__(self, out: Path, config: DemoConfig) -> None:
+        self.out, self.config = out, config
+        self.model = f"organism:{config.modality}"
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def write_data(self) -> None:
+        """Write what a user would bring: text records, harmless media; and for baselines and tests, harmful media."""
+        from seawall.organisms import data
+
+        phrases = self.config.phrases
+        data.write_records(self.out / "records.jsonl", phrases)
+        for kind in ("harmless", "harmful"):
+            data.write_media(self.out / "media" / kind, kind, each=4, phrases=phrases)
+        data.write_rendered(self.out / "media" / "rendered", each=4, phrases=phrases)
+        data.write_benchmark(self.out / "benchmark", self.config.part, phrases)
+
+    def run_arm(self, name: str, seed: int) -> None:
+        """Synthesize, align and evaluate one arm with one seed."""
+        arm = ARMS[name]
+        log.info("seed %d, arm %s", seed, name)
+        folder = self.out / f"seed{seed}" / name
+        embeddings = self._synthesize(arm.embeddings, seed) if arm.embeddings else None
+        adapter = None
+        if arm.mixture:
+            adapter = folder / "adapter"
+            settings = AlignConfig(
+                mixture=arm.mixture, allow_shortcut=True, steps=self.config.steps, seed=seed, progress=False
+            )
+            with self.timed("align"):
+                media = [self.out / "media" / kind for kind in arm.media]
+                align(self.model, self.out / "pairs", embeddings, adapter, settings, media=media)
+        with self.timed("evaluate"):
+            self._evaluate(folder / "evaluation", adapter, EvaluateConfig(system_prompt=arm.system_prompt))
+            for checkpoint in sorted(adapter.glob("checkpoint-*")) if adapter else ():
+                step = int(checkpoint.name.split("-")[1])
+                if step < self.config.steps:
+                    self._evaluate(folder / f"evaluation-{step}", checkpoint, EvaluateConfig(sets=MEDIA_SETS))
+
+    def plane(self) -> dict[str, list[dict[str, Any]]]:
+        """Return each arm's metrics at each number of steps, over all seeds."""
+        points: dict[str, list[dict[str, Any]]] = {}
+        for arm in self._arms():
+            steps = sorted(int(p.name.split("-")[1]) for p in (self.out / "seed0" / arm).glob("evaluation-*"))
+            points[arm] = [{"steps": step, **self._measure(arm, f"evaluation-{step}")} for step in steps]
+            points[arm].append({"steps": self.config.steps if ARMS[arm].mixture else 0, **self._measure(arm)})
+        return points
+
+    def results(self) -> dict[str, Any]:
+        """Return what `results.json` holds."""
+        summaries = [read_json(path) for path in sorted(self.out.glob("seed*/embeddings-seawall/synthesis.json"))]
+        return {
+            "schema": 1,
+            "organism": self.config.modality,
+            "seeds": list(range(self.config.seeds)),
+            "arms": {arm: self._measure(arm) for arm in self._arms()},
+            "synthesis": {
+                key: sum(summary[key] for summary in summaries) / len(summaries) if summaries else None
+                for key in ("records", "vsr", "steps_mean", "seconds_per_embedding")
+            },
+            "seconds": {stage: round(seconds, 1) for stage, seconds in self.seconds.items()},
+            "versions": versions(),
+        }
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that the context takes to a stage's seconds."""
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] += time.perf_counter() - started
+
+    def _synthesize(self, name: str, seed: int) -> Path:
+        folder = self.out / f"seed{seed}" / f"embeddings-{name}"
+        with self.timed("synthesize"):
+            settings = dataclasses.replace(SYNTHESES[name], seed=seed)
+            bank = self.out / "media" / "harmless" if settings.start == "bank" else None
+            synthesize(self.model, self.out / "pairs", folder, settings, bank=bank)
+        return folder
+
+    def _evaluate(self, out: Path, adapter: Path | None, settings: EvaluateConfig) -> None:
+        evaluate(self.model, self.out / "benchmark", out, settings, adapter=adapter)
+
+    def _arms(self) -> list[str]:
+        return [arm for arm in ARMS if arm == "base" or arm in self.config.arms]
+
+    def _measure(self, arm: str, evaluation: str = "evaluation") -> dict[str, Any]:
+        from seawall.evaluate.metrics import measure
+
+        return measure([read_answers(self.out / f"seed{s}" / arm / evaluation) for s in range(self.config.seeds)])

@@ -1,0 +1,75 @@
+"""The run of `evaluate`: every item asked, every answer scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from seawall.artifacts import claim, finish, hash_file, read_json, read_jsonl, write_json, write_jsonl
+from seawall.errors import DataError
+from seawall.evaluate import ANSWERS, EvaluateConfig
+from seawall.evaluate.metrics import measure
+from seawall.models.chat import Turn
+from seawall.models.generate import generate
+from seawall.models.load import load_model
+from seawall.organisms import dialogue
+from seawall.organisms.world import Phrase
+from seawall.progress import track
+
+ITEMS, RESULTS = "items.jsonl", "results.json"
+
+
+def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path | None) -> dict[str, Any]:
+    """See `seawall.evaluate`."""
+    items = [item for item in read_items(data) if config.sets is None or item["set"] in config.sets]
+    loaded = load_model(model, adapter)
+    inputs = {"model": loaded.fingerprint, "items": hash_file(data / ITEMS), "adapter": "none"}
+    if adapter:
+        inputs["adapter"] = hash_file(adapter / "adapter_model.safetensors")
+    if claim(out, "evaluate", config, inputs):
+        return read_json(out / RESULTS)
+    turns = [
+        Turn(
+            question=item["question"],
+            medium=data / item["image"] if item["image"] else None,
+            system=config.system_prompt,
+        )
+        for item in items
+    ]
+    with track("answering", len(turns)) as bar:
+        answers = generate(loaded, turns, batch_size=config.batch_size, on_batch=bar.advance)
+    rows = [
+        {
+            "id": item["id"],
+            "set": item["set"],
+            "phrase": phrase.text,
+            "image": item["image"],
+            "question": item["question"],
+            "answer": answer,
+            "verdict": dialogue.score(answer, phrase),
+        }
+        for item, answer in zip(items, answers, strict=True)
+        for phrase in [Phrase(item["first"], item["second"], item["category"])]
+    ]
+    results = {"schema": 1, "benchmark": config.benchmark, "model": model, "metrics": measure([rows])}
+    write_jsonl(out / ANSWERS, rows)
+    write_json(out / RESULTS, results)
+    finish(out)
+    return results
+
+
+def read_items(data: Path) -> list[dict[str, Any]]:
+    """Return the items of a benchmark folder.
+
+    Raises:
+        DataError: A column or a medium is missing.
+    """
+    items = []
+    for number, item in read_jsonl(data / ITEMS):
+        missing = [c for c in ("id", "set", "first", "second", "category", "question", "image") if c not in item]
+        if missing:
+            raise DataError(f"{data / ITEMS}, line {number}, lacks {', '.join(missing)}.")
+        if item["image"] and not (data / item["image"]).is_file():
+            raise DataError(f"{data / ITEMS}, line {number}, names {item['image']}, which is not in {data}.")
+        items.append(item)
+    return items

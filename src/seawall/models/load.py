@@ -1,0 +1,102 @@
+"""Loading: one code path for organisms, folders and hub ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from seawall.errors import ModelError
+from seawall.models.chat import Chat
+from seawall.models.families import Family, find_family, get_module
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A model ready to use."""
+
+    name: str
+    """As the user named it."""
+    model: Any
+    """The transformers model, in evaluation mode; a `PeftModel` where an adapter was loaded."""
+    processor: Any
+    """Its processor, with tokenizer and chat template."""
+    family: Family
+    """Its row of the table of families."""
+    chat: Chat
+    """Encoder of turns for the processor; shared by all loads of the same model, so that media are read once."""
+    fingerprint: str
+    """Hash of configuration and projector weights: tells whether embeddings were made for this model."""
+
+
+def load_model(name: str, adapter: Path | None = None) -> Loaded:
+    """Load a model, its processor and, if given, a PEFT adapter.
+
+    Args:
+        name: `organism:image`, a folder in Hugging Face format, or a hub id.
+        adapter: Folder of a PEFT adapter made by `seawall align`.
+
+    Raises:
+        ModelError: Unknown organism, nothing loadable under the name, unsupported family, or no processor.
+    """
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    path = _locate(name)
+    try:
+        family = find_family(AutoConfig.from_pretrained(path).model_type)
+        chat = _chat(path)
+        model = AutoModelForImageTextToText.from_pretrained(path).eval()
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise ModelError(
+            f"Cannot load the model {name!r}: {_first_line(error)} "
+            "Give a folder in Hugging Face format, a hub id, or a built-in model (see `seawall organism list`)."
+        ) from error
+    processor = chat.processor
+    if getattr(processor, "tokenizer", None) is None or not processor.chat_template:
+        raise ModelError(
+            f"The model {name!r} has no processor with a tokenizer and a chat template; add them to its folder."
+        )
+    loaded = Loaded(name, model, processor, family, chat, _fingerprint(model, family))
+    return loaded if adapter is None else dataclasses.replace(loaded, model=_load_adapter(model, adapter))
+
+
+def _locate(name: str) -> str:
+    if not name.startswith("organism:"):
+        return name
+    from seawall.organisms import find_organism
+
+    return str(find_organism(name.removeprefix("organism:")))
+
+
+@functools.lru_cache(maxsize=4)
+def _chat(path: str) -> Chat:
+    from transformers import AutoProcessor
+
+    return Chat(AutoProcessor.from_pretrained(path))
+
+
+def _load_adapter(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    if not Path(adapter, "adapter_config.json").is_file():
+        raise ModelError(
+            f"{adapter} is no PEFT adapter: it has no adapter_config.json. Give the folder that `seawall align` wrote."
+        )
+    try:
+        return PeftModel.from_pretrained(model, str(adapter)).eval()
+    except RuntimeError as error:
+        raise ModelError(f"The adapter {adapter} does not fit the model: {_first_line(error)}") from error
+
+
+def _fingerprint(model: Any, family: Family) -> str:
+    digest = hashlib.sha256(json.dumps([model.config.model_type, str(model.config.text_config)]).encode())
+    for tensor in get_module(model, family, family.projector).state_dict().values():
+        digest.update(tensor.float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

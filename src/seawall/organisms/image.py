@@ -1,0 +1,283 @@
+"""`organism:image`: how the LLaVA-class organism is made from nothing.
+
+1. A byte-level BPE tokenizer on the world's dialogues.
+2. The CLIP tower, by classifying the words and the style of drawn images; then it is frozen.
+3. Projector and Llama, on captions, styles, requests, harm questions (image and text) and policies (text only).
+
+It ends competent and unaligned. Takes about 20 minutes on 2 cores.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import logging
+import random
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seawall.models.chat import BLANK, IGNORED, Chat, Turn
+from seawall.organisms import dialogue, drawing
+from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
+
+log = logging.getLogger(__name__)
+
+PIXELS, PATCH = 96, 16
+IMAGES = 24_000
+TOWER_STEPS, TOWER_BATCH = 2_600, 96
+EASY_IMAGES, EASY_STEPS = 6_000, 400
+LM_STEPS, LM_BATCH = 2_400, 48
+CHAT_TEMPLATE = (
+    "{% for m in messages %}"
+    "{{ {'system': 'SYSTEM:', 'user': 'USER:', 'assistant': 'ASSISTANT:'}[m.role] }}"
+    "{% for c in m.content %}{% if c.type == 'image' %}<image>{% else %} {{ c.text }}{% endif %}{% endfor %}"
+    "{% if m.role == 'assistant' %}</s>{% else %}{{ '\\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
+Sample = tuple[Phrase, drawing.Form, drawing.Style]
+
+
+def train_image_organism(
+    out: Path, *, seed: int = 0, tower_steps: int = TOWER_STEPS, lm_steps: int = LM_STEPS, images: int = IMAGES
+) -> None:
+    """Train the organism and save model, processor and figures of its training to `out`."""
+    started = time.perf_counter()
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    processor = build_processor(rng)
+    model = build_model(processor)
+    samples = draw_samples(rng, images)
+    pixels = render_all(samples, processor)
+    log.info("%d images drawn after %.0f s", len(samples), time.perf_counter() - started)
+    train_tower(model, pixels, samples, tower_steps)
+    features = encode_all(model, pixels)
+    log.info("tower trained after %.0f s", time.perf_counter() - started)
+    train_language(model, Chat(processor), features, samples, rng, lm_steps)
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+    seconds = round(time.perf_counter() - started)
+    Path(out, "training.json").write_text(json.dumps({"seed": seed, "seconds": seconds, "images": len(samples)}))
+    log.info("done after %d s", seconds)
+
+
+def build_processor(rng: random.Random) -> Any:
+    """Return the `LlavaProcessor`, its tokenizer trained on sentences of the world."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlavaProcessor, PreTrainedTokenizerFast
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    style = drawing.draw_style(rng, "train")
+    sentences = []
+    for phrase in (p for _ in range(40) for p in phrases()):
+        turns = (
+            dialogue.text_dialogue(rng, phrase),
+            (
+                None,
+                *dialogue.medium_dialogue(rng, phrase, drawing.style_answers(style, "picture"), "image"),
+            ),
+        )
+        sentences += [f"SYSTEM: {s}\nUSER: {q}\nASSISTANT: {a}" for s, q, a in turns]
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.train_from_iterator(
+        sentences,
+        trainers.BpeTrainer(
+            vocab_size=768,
+            special_tokens=["<pad>", "</s>", "<image>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return LlavaProcessor(
+        image_processor=CLIPImageProcessorPil(
+            size={"shortest_edge": PIXELS}, crop_size={"height": PIXELS, "width": PIXELS}
+        ),
+        tokenizer=PreTrainedTokenizerFast(
+            tokenizer_object=bpe, pad_token="<pad>", eos_token="</s>", extra_special_tokens={"image_token": "<image>"}
+        ),
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def build_model(processor: Any) -> Any:
+    """Return the untrained `LlavaForConditionalGeneration`, 1.4 million parameters."""
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    tokenizer = processor.tokenizer
+    vision = CLIPVisionConfig(
+        hidden_size=96,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=PIXELS,
+        patch_size=PATCH,
+    )
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=320,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        image_seq_length=(PIXELS // PATCH) ** 2,
+        tie_word_embeddings=True,
+    )
+    model = LlavaForConditionalGeneration(config)
+    _spread(model.model.vision_tower)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def _spread(tower: nn.Module) -> None:
+    """Initialise the tower wider than CLIP does: from its small default it stays at chance for thousands of steps."""
+    for module in tower.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+    nn.init.normal_(tower.embeddings.patch_embedding.weight, std=0.04)
+    nn.init.normal_(tower.embeddings.position_embedding.weight, std=0.5)
+
+
+def draw_samples(rng: random.Random, number: int) -> list[Sample]:
+    """Draw phrase, form and style of each training image; no style of the `unseen` pool."""
+    cycle = itertools.cycle(phrases())
+    samples = [
+        (next(cycle), rng.choice(drawing.FORMS), drawing.draw_style(rng, "train", "train", "encoder"))
+        for _ in range(number)
+    ]
+    return [
+        (*shown, _easier(style)) if i < EASY_IMAGES else (*shown, style) for i, (*shown, style) in enumerate(samples)
+    ]
+
+
+def _easier(style: drawing.Style) -> drawing.Style:
+    """Return the style with the drawing near the middle, large and without noise: what the tower learns first."""
+    x, y = style.offset
+    return dataclasses.replace(style, size=0.8 + style.size / 5, offset=(x / 5, y / 5), noise=0.0)
+
+
+def render_all(samples: list[Sample], processor: Any) -> Tensor:
+    """Return the images as the processor normalises them, shape = (images, 3, pixels, pixels), fp16."""
+    with ProcessPoolExecutor(2) as pool:
+        images = pool.map(_render, samples, chunksize=200)
+        return torch.cat(
+            [processor.image_processor(images=[i], return_tensors="pt")["pixel_values"].half() for i in images]
+        )
+
+
+def _render(sample: Sample) -> Any:
+    return drawing.render(*sample).resize((PIXELS, PIXELS), 3)
+
+
+def train_tower(model: Any, images: Tensor, samples: list[Sample], steps: int) -> None:
+    """Train `M` by classifying both words, form, colour and texture from the mean of its patch outputs; freeze it."""
+    tower = model.model.vision_tower
+    classes = [
+        FIRST_WORDS,
+        SECOND_WORDS,
+        drawing.FORMS,
+        *(
+            [value for pool in ("train", "encoder") for value in drawing.POOLS[pool][name]]
+            for name in ("colour", "texture")
+        ),
+    ]
+    labels = torch.tensor(
+        [
+            [names.index(v) for names, v in zip(classes, (p.first, p.second, f, s.colour, s.texture), strict=True)]
+            for p, f, s in samples
+        ]
+    )
+    width = model.config.vision_config.hidden_size
+    heads = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(names))) for names in classes)
+    weights = (1.0, 1.0, 0.2, 0.2, 0.2)
+
+    def loss(rows: Tensor) -> Tensor:
+        pixels = images[rows].float()
+        pixels = torch.roll(pixels, torch.randint(-6, 7, (2,)).tolist(), dims=(2, 3))
+        hidden = tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:].mean(1)
+        return sum(
+            w * nn.functional.cross_entropy(head(hidden), labels[rows, i])
+            for i, (w, head) in enumerate(zip(weights, heads, strict=True))
+        )
+
+    seen = (min(EASY_IMAGES, len(images)) if step < EASY_STEPS else len(images) for step in range(steps))
+    batches = (torch.randint(number, (TOWER_BATCH,)) for number in seen)
+    _optimise([*tower.parameters(), *heads.parameters()], map(loss, batches), steps, 1e-3, "tower")
+    tower.requires_grad_(False)
+
+
+@torch.no_grad()
+def encode_all(model: Any, images: Tensor) -> Tensor:
+    """Return `M`'s outputs as the projector receives them, shape = (images, rows, width)."""
+    tower = model.model.vision_tower.eval()
+    return torch.cat([tower(i.float(), output_hidden_states=True).hidden_states[-1][:, 1:] for i in images.split(512)])
+
+
+def train_language(
+    model: Any, chat: Chat, features: Tensor, samples: list[Sample], rng: random.Random, steps: int
+) -> None:
+    """Train projector and LM on dialogues about the images and on text dialogues, six to four."""
+    core = model.model
+    image_token = model.config.image_token_id
+    all_phrases = phrases()
+
+    def loss(_: int) -> Tensor:
+        turns, rows = [], []
+        for _ in range(LM_BATCH):
+            if rng.random() < 0.6:
+                rows.append(rng.randrange(len(samples)))
+                phrase, form, style = samples[rows[-1]]
+                question, answer = dialogue.medium_dialogue(rng, phrase, drawing.style_answers(style, form), "image")
+                system = rng.choice(dialogue.SYSTEM_PROMPTS) if rng.random() < 0.1 else None
+                turns.append(Turn(question=question, answer=answer, medium=BLANK, system=system))
+            else:
+                system, question, answer = dialogue.text_dialogue(rng, rng.choice(all_phrases))
+                turns.append(Turn(question=question, answer=answer, system=system))
+        batch = chat.batch(turns)
+        embedded = core.language_model.embed_tokens(batch["input_ids"])
+        media = core.multi_modal_projector(features[rows]).flatten(0, 1)
+        embedded = embedded.masked_scatter((batch["input_ids"] == image_token)[..., None], media)
+        hidden = core.language_model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).last_hidden_state
+        targets = batch["labels"][:, 1:]
+        wanted = targets != IGNORED
+        return nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), targets[wanted])
+
+    trained = [*core.multi_modal_projector.parameters(), *core.language_model.parameters()]
+    _optimise(trained, map(loss, range(steps)), steps, 2e-3, "language")
+    model.eval()
+
+
+def _optimise(parameters: list[nn.Parameter], losses: Any, steps: int, rate: float, name: str) -> None:
+    """Take one AdamW step for each loss, with a linear warm-up and a cosine decay to nothing."""
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.05)
+    for step, loss in enumerate(losses):
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % 100 == 0:
+            log.info("%s step %d of %d: loss %.3f", name, step, steps, loss.item())

@@ -1,0 +1,34 @@
+"""Records -> alignment pairs: detoxified instruction, content control and style control."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Any
+
+from seawall import phrasing
+from seawall.prepare.extract import Extraction
+from seawall.prepare.sources import Record
+
+
+def make_pair(record: Record, extraction: Extraction, *, seed: int, medium: str, extractor: str) -> dict[str, Any]:
+    """Return one line of `pairs.jsonl`. It depends on the arguments alone, not on other records."""
+    rng = random.Random(f"{seed}/{record.id}")
+    phrase, category = extraction.phrase, extraction.category
+    announcement = phrasing.announce(rng.randrange(len(phrasing.ANNOUNCEMENTS)), medium, category)
+    style_question, (style_answer, styles) = rng.choice(list(phrasing.STYLES.items()))
+    return {
+        **dataclasses.asdict(record),
+        "phrase": phrase,
+        "category": category,
+        "detoxified": f"{announcement} {extraction.instruction}",
+        "content": {
+            "question": phrasing.ask(rng.choice(phrasing.CONTENT_QUESTIONS), medium, category),
+            "answer": phrasing.content_answer(phrase, medium, category),
+        },
+        "style": {
+            "question": phrasing.ask(style_question, medium, category),
+            "answer": style_answer.format(style=rng.choice(styles)),
+        },
+        "extractor": extractor,
+    }

@@ -1,0 +1,35 @@
+"""Progress bars on standard error; silent where it is not a terminal, where a line a stage goes to the log instead."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+
+class Bar:
+    """What `track` gives: call `advance` as work is done."""
+
+    def __init__(self, progress: object, task: object) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, number: int = 1) -> None:
+        """Count `number` more as done."""
+        self._progress.advance(self._task, number)
+
+
+@contextlib.contextmanager
+def track(what: str, total: int) -> Iterator[Bar]:
+    """Show a bar with count, rate and time left while the context lasts."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    started = time.perf_counter()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield Bar(progress, progress.add_task(what, total=total))
+    log.info("%s: %d in %.1f s", what, total, time.perf_counter() - started)

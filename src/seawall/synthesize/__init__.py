@@ -1,0 +1,73 @@
+"""Stage 2, `synthesize`: alignment pairs -> a store of verified synthetic embeddings."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+from seawall.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SynthesizeConfig:
+    """Settings of `synthesize`."""
+
+    copies: int = 2
+    """Embeddings of each record, each from a start and with controls of its own."""
+    twins: bool = True
+    """Whether harmless records get embeddings too. Without them alignment can learn "synthetic means refuse"."""
+    start: Literal["bank", "blank"] = "bank"
+    """`bank` (needs a folder of harmless media) or `blank`."""
+    content_questions: int = 2
+    """Content questions optimised for each embedding, beside its style question."""
+    rate: float = 0.2
+    """Adam's learning rate, as a share of the standard deviation of the starts."""
+    threshold: float = 0.05
+    """An embedding is done when its loss is below this, in nats a token; 0 always takes `max_steps`."""
+    max_steps: int = 60
+    """Most steps from one start."""
+    starts: int = 2
+    """Starts tried until the held-out questions bring back the phrase; what fails them all is marked unverified."""
+    batch_size: int = 48
+    """Embeddings in one forward pass."""
+    seed: int = 0
+    """Seed of starts and drawn questions; each record draws from its own."""
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{name} is {getattr(self, name)}; it must be at least 1"
+            for name in ("copies", "starts", "batch_size", "content_questions")
+            if getattr(self, name) < 1
+        ]
+        if self.start not in ("bank", "blank"):
+            faults.append(f"start is {self.start!r}; it must be 'bank' or 'blank'")
+        if self.rate <= 0 or self.threshold < 0 or self.max_steps < 0:
+            faults.append("rate must be above 0, threshold and max_steps not below")
+        if faults:
+            raise ConfigError("; ".join(faults) + ".")
+
+
+def synthesize(
+    model: str, pairs: Path, out: Path, config: SynthesizeConfig = SynthesizeConfig(), *, bank: Path | None = None
+) -> dict[str, Any]:
+    """Make synthetic embeddings for every pair. Run again, it goes on where it stopped.
+
+    Args:
+        model: See `load_model`.
+        pairs: Folder of `prepare`.
+        out: Folder for the store, `synthesis.json` and `manifest.json`.
+        config: Settings.
+        bank: Folder of real, harmless, unlabelled media to start from.
+
+    Returns:
+        The summary: `records`, `embeddings`, `vsr`, `steps_mean`, `seconds`, `seconds_per_embedding`.
+
+    Raises:
+        ConfigError: A start from the bank without a bank.
+        ArtifactError: `out` belongs to another run, or not one embedding could be verified.
+        TrainingError: A loss became NaN; what was finished is kept.
+    """
+    from seawall.synthesize.run import run
+
+    return run(model, pairs, out, config, bank)

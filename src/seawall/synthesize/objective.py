@@ -1,0 +1,62 @@
+"""The objective of the synthesis: `E` is right when the model, shown `E`, says what the controls say.
+
+Source: SEA, section 3.2: `L(E) = -1/|D| * sum over (x, y) in D of log p(y | x, P(E))`, here with the mean over the
+tokens of each y, in nats a token.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seawall import phrasing
+from seawall.models.chat import BLANK, IGNORED, Turn
+from seawall.models.inject import inject
+from seawall.models.load import Loaded
+
+
+def controls(pair: dict[str, Any], content_questions: int, modality: str, seed: str) -> list[Turn]:
+    """Return the auxiliary turns of a record: its content controls, its own question first, and its style control.
+
+    Args:
+        pair: A line of `pairs.jsonl`.
+        content_questions: How many content questions; those beyond the pair's own are drawn.
+        modality: `image`, `video` or `audio`.
+        seed: Seed of the draw.
+    """
+    rng = random.Random(seed)
+    own = pair["content"]["question"]
+    others = [phrasing.ask(q, modality, pair["category"]) for q in phrasing.CONTENT_QUESTIONS]
+    others = [question for question in others if question != own]
+    questions = [own, *rng.sample(others, min(content_questions - 1, len(others)))]
+    content = [Turn(question=q, answer=pair["content"]["answer"], medium=BLANK) for q in questions]
+    return [*content, Turn(**pair["style"], medium=BLANK)]
+
+
+def losses(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]]) -> Tensor:
+    """Return each record's loss.
+
+    Args:
+        loaded: The frozen model.
+        embeddings: `E` of each record, shape = (records, rows, width).
+        turns: The auxiliary turns of each record; as many for each.
+
+    Returns:
+        Tensor, shape = (records,), in nats a token; differentiable in `embeddings`.
+    """
+    each = len(turns[0])
+    batch = loaded.chat.batch([turn for record in turns for turn in record])
+    labels = batch.pop("labels")[:, 1:].to(embeddings.device)
+    wanted = labels != IGNORED
+    with inject(loaded.model, loaded.family, embeddings.repeat_interleave(each, 0)):
+        hidden = loaded.model.model(**batch, use_cache=False).last_hidden_state
+    row, _ = wanted.nonzero(as_tuple=True)
+    token_losses = nn.functional.cross_entropy(
+        loaded.model.lm_head(hidden[:, :-1][wanted]).float(), labels[wanted], reduction="none"
+    )
+    row_losses = torch.zeros(len(labels), device=labels.device).index_add(0, row, token_losses) / wanted.sum(1)
+    return row_losses.view(-1, each).mean(1)

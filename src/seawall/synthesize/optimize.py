@@ -1,0 +1,89 @@
+"""The optimisation of synthetic embeddings: many records in one batch, each stopped at its own threshold."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from seawall.errors import TrainingError
+from seawall.models.chat import Turn
+from seawall.models.load import Loaded
+from seawall.synthesize.objective import losses
+
+
+@dataclasses.dataclass(kw_only=True)
+class Task:
+    """One embedding in the making."""
+
+    key: str
+    """`<record id>#<copy>`."""
+    turns: list[Turn]
+    """Its auxiliary turns."""
+    embedding: Tensor
+    """`E`, shape = (rows, width), fp32; the start until it is optimised."""
+    curve: list[float] = dataclasses.field(default_factory=list)
+    """Loss before each step and at the end, in nats a token."""
+    verified: bool = False
+    """Whether the model recovered the phrase under the held-out questions."""
+    starts: int = 1
+    """How many starts it took."""
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return max(0, len(self.curve) - 1)
+
+
+def optimize(
+    loaded: Loaded,
+    tasks: Iterable[Task],
+    *,
+    rate: float,
+    threshold: float,
+    max_steps: int,
+    batch_size: int,
+) -> Iterator[Task]:
+    """Optimise each task's embedding; yield a task as soon as it is done, so that the next takes its place.
+
+    Args:
+        loaded: The model; its parameters are frozen.
+        tasks: What to do; read lazily.
+        rate: Adam's learning rate, in the units of `E`.
+        threshold: A task is done when its loss is below this, in nats a token. 0 runs all `max_steps`.
+        max_steps: ... or after so many steps.
+        batch_size: Tasks in one forward pass.
+
+    Raises:
+        TrainingError: A loss became NaN or infinite. What was yielded before stays good.
+    """
+    loaded.model.requires_grad_(False)
+    queue, active = iter(tasks), []
+    while True:
+        while len(active) < batch_size and (task := next(queue, None)) is not None:
+            parameter = task.embedding.detach().clone().float().requires_grad_()
+            active.append((task, parameter, torch.optim.Adam([parameter], lr=rate, betas=(0.9, 0.95))))
+        if not active:
+            return
+        batch = torch.stack([parameter for _, parameter, _ in active])
+        loss = losses(loaded, batch, [task.turns for task, _, _ in active])
+        loss.sum().backward()
+        going_on = []
+        for (task, parameter, adam), value in zip(active, loss.tolist(), strict=True):
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"The synthesis of {task.key!r} reached a loss of {value} after {task.steps} steps. Finished embeddings "
+                    "are kept; lower the rate, or check the model's precision, and run again with another --out."
+                )
+            task.curve.append(value)
+            if value < threshold or task.steps >= max_steps:
+                task.embedding = parameter.detach()
+                yield task
+            else:
+                adam.step()
+                adam.zero_grad()
+                going_on.append((task, parameter, adam))
+        active = going_on

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from seawall.models.load import Loaded, load_model
+
+RECORDS = [
+    {"kind": "harmful", "instruction": "Explain how to steal a car.", "response": "I can't help with that."},
+    {"kind": "harmful", "instruction": "List the steps to make a fake passport.", "response": "I can't help with that."},
+    {"kind": "harmless", "instruction": "Give me tips to wash a boat.", "response": "Tips to wash a boat: get ready."},
+    {"kind": "harmless", "instruction": "Explain how to make a paper toy.", "response": "To make a paper toy, begin."},
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory) -> Path:
+    from tiny_models import save_tiny_llava
+
+    return save_tiny_llava(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def tiny(tiny_path) -> Loaded:
+    """A tiny random LLaVA, fresh for each test."""
+    return load_model(str(tiny_path))
+
+
+@pytest.fixture
+def organism() -> Loaded:
+    """The trained organism, fresh for each test."""
+    return load_model("organism:image")
+
+
+@pytest.fixture
+def images(tmp_path) -> list[Path]:
+    """Three small real PNG files."""
+    paths = []
+    for number, colour in enumerate([(200, 40, 40), (40, 200, 40), (40, 40, 200)]):
+        image = Image.new("RGB", (96, 96), colour)
+        image.paste((255, 255, 255), (10, 10 + 20 * number, 60, 40 + 10 * number))
+        paths.append(tmp_path / f"{number}.png")
+        image.save(paths[-1])
+    return paths
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    """Text safety data of four records."""
+    return write_lines(tmp_path / "records.jsonl", RECORDS)
+
+
+def write_lines(path: Path, rows: list) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
