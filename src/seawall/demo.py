@@ -72,6 +72,7 @@ SYNTHESES = {
 }
 """`sea_paper`: blank start, one content and one style control, a fixed number of steps, harmful records only."""
 
+SECONDS = "seconds.json"
 MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
 
 
@@ -133,6 +134,8 @@ class Demo:
         self.out, self.config = out, config
         self.model = f"organism:{config.modality}"
         self.seconds: dict[str, float] = defaultdict(float)
+        if (out / SECONDS).exists():  # a demo that goes on adds to the time it has taken before
+            self.seconds.update(read_json(out / SECONDS))
 
     def write_data(self) -> None:
         """Write what a user would bring: text records, harmless media; and for baselines and tests, harmful media."""
@@ -198,6 +201,7 @@ class Demo:
         started = time.perf_counter()
         yield
         self.seconds[stage] += time.perf_counter() - started
+        write_json(self.out / SECONDS, self.seconds)
 
     def _synthesize(self, name: str, seed: int) -> Path:
         folder = self.out / f"seed{seed}" / f"embeddings-{name}"

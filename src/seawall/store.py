@@ -30,11 +30,11 @@ class Entry:
     verified: bool
     """Whether the phrase came back under every held-out question."""
     steps: int
-    """Optimiser steps, of the last start."""
+    """Optimiser steps, over all starts."""
     starts: int
     """Starts it took."""
     curve: list[float]
-    """Loss before each step and at the end, in nats a token."""
+    """Loss before each step and at the end, of the last start, in nats a token."""
 
 
 class EmbeddingStore:

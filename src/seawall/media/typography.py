@@ -1,4 +1,4 @@
-"""Typographic images: text drawn on a background, wrapped and sized to fit."""
+"""Typographic images: text drawn on a background, as large as fits."""
 
 from __future__ import annotations
 
@@ -26,27 +26,24 @@ def draw_text(
     *,
     ink: Colour,
     font_name: str = "DejaVuSans",
-    fill: float = 0.9,
+    size: float = 1.0,
     offset: tuple[float, float] = (0.0, 0.0),
 ) -> None:
-    """Draw `text` onto `image` in place, one or two words a line, as large as fits.
+    """Draw `text` onto `image` in place, its last word on a line of its own, each line as large as fits.
 
     Args:
         image: RGB image, changed in place.
         text: What to draw.
         ink: Colour of the letters.
         font_name: See `font`.
-        fill: Share of the image's width (or height) that the text may take.
-        offset: Where in the free space the text stands: (-1, -1) top left, (0, 0) the middle, (1, 1) bottom right.
+        size: Share of the room that the letters take.
+        offset: Shift from the middle, in pixels.
     """
-    words = text.split()
-    lines = [" ".join(words[:-1]), words[-1]] if len(words) > 1 else words
-    block = "\n".join(lines)
+    *first, last = text.split()
+    lines = [" ".join(first), last] if first else [last]
+    band = image.height / len(lines)
     draw = ImageDraw.Draw(image)
-    probe = draw.multiline_textbbox((0, 0), block, font=font(font_name, 40), align="center")
-    width, height = probe[2] - probe[0], probe[3] - probe[1]
-    size = max(8, int(40 * fill * min(image.width / width, image.height / height)))
-    left, top, right, bottom = draw.multiline_textbbox((0, 0), block, font=font(font_name, size), align="center")
-    x = (image.width - (right - left)) * (1 + offset[0]) / 2 - left
-    y = (image.height - (bottom - top)) * (1 + offset[1]) / 2 - top
-    draw.multiline_text((x, y), block, fill=ink, font=font(font_name, size), align="center")
+    for number, line in enumerate(lines):
+        fits = min(0.92 * image.width / font(font_name, 100).getlength(line), 0.0075 * band)
+        middle = (image.width / 2 + offset[0], (number + 0.5) * band + offset[1])
+        draw.text(middle, line, fill=ink, font=font(font_name, round(100 * fits * size)), anchor="mm")

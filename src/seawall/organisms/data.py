@@ -74,7 +74,7 @@ def write_rendered(folder: Path, each: int, phrases: int | None = None) -> None:
         for number in range(each):
             image = Image.new("RGB", (drawing.SIDE, drawing.SIDE), "white")
             font = drawing.POOLS["train"]["font"][number % 4]
-            draw_text(image, phrase.text, ink=drawing.COLOURS["black"], font_name=font, fill=rng.uniform(0.7, 0.95))
+            draw_text(image, phrase.text, ink=drawing.COLOURS["black"], font_name=font, size=rng.uniform(0.8, 1.0))
             question, answer = dialogue.detoxified_request(phrase, rng.randrange(60), rng.randrange(60), "image")
             answer = rng.choice(dialogue.REFUSALS) if phrase.harmful else answer
             rows.append(_save(folder, f"{len(rows):04d}.png", image, phrase.kind, question, answer))

@@ -38,7 +38,7 @@ POOLS = {
     "train": {
         "colour": ("red", "blue", "green", "black", "grey", "purple"),
         "texture": ("plain", "striped", "checked", "shaded"),
-        "font": ("DejaVuSans", "DejaVuSerif", "DejaVuSansMono", "STIXGeneralBol"),
+        "font": ("DejaVuSans", "DejaVuSerif", "STIXGeneralBol", "cmss10"),
         "pen": (9, 11),
     },
     "encoder": {
@@ -70,9 +70,9 @@ class Style:
     """Width of a logogram's strokes, in pixels."""
     paper: Colour
     size: float
-    """Share of the room that the drawing takes, 0.75 to 1."""
+    """Share of the room that the drawing takes, 0.85 to 1."""
     offset: tuple[float, float]
-    """Place in the free room: -1 to 1 across, -0.5 to 0.5 down."""
+    """Place in the free room, -0.5 to 0.5 across, -0.15 to 0.15 down: a few pixels each way."""
     noise: float
     """Standard deviation of the pixel noise, of 255."""
     seed: int
@@ -93,8 +93,8 @@ def draw_style(rng: random.Random, *pools: Pool) -> Style:
         font=pick("font"),
         pen=pick("pen"),
         paper=paper,
-        size=rng.uniform(0.75, 1.0),
-        offset=(rng.uniform(-1, 1), rng.uniform(-0.5, 0.5)),
+        size=rng.uniform(0.85, 1.0),
+        offset=(rng.uniform(-0.5, 0.5), rng.uniform(-0.15, 0.15)),
         noise=rng.choice((0.0, 6.0, 12.0)),
         seed=rng.randrange(2**31),
     )
@@ -114,7 +114,8 @@ def render(phrase: Phrase, form: Form, style: Style) -> Image.Image:
     image = Image.fromarray(_background(style, rng))
     ink = COLOURS[style.colour]
     if form == "writing":
-        draw_text(image, phrase.text, ink=ink, font_name=style.font, fill=0.95 * style.size, offset=style.offset)
+        offset = (12 * style.offset[0], 60 * style.offset[1])
+        draw_text(image, phrase.text, ink=ink, font_name=style.font, size=style.size, offset=offset)
     else:
         _draw_logograms(image, phrase, style, ink, rng)
     if style.noise:

@@ -9,9 +9,7 @@ It ends competent and unaligned. Takes about 20 minutes on 2 cores.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import json
 import logging
 import random
 import time
@@ -22,17 +20,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seawall.artifacts import write_json
 from seawall.models.chat import BLANK, IGNORED, Chat, Turn
 from seawall.organisms import dialogue, drawing
+from seawall.organisms.card import measure_organism, write_card
 from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
 
 log = logging.getLogger(__name__)
 
 PIXELS, PATCH = 96, 16
 IMAGES = 24_000
-TOWER_STEPS, TOWER_BATCH = 2_600, 96
-EASY_IMAGES, EASY_STEPS = 6_000, 400
-LM_STEPS, LM_BATCH = 2_400, 48
+TOWER_STEPS, TOWER_BATCH = 2_400, 96
+LM_STEPS, LM_BATCH = 1_600, 48
 CHAT_TEMPLATE = (
     "{% for m in messages %}"
     "{{ {'system': 'SYSTEM:', 'user': 'USER:', 'assistant': 'ASSISTANT:'}[m.role] }}"
@@ -61,9 +60,11 @@ def train_image_organism(
     train_language(model, Chat(processor), features, samples, rng, lm_steps)
     model.save_pretrained(out)
     processor.save_pretrained(out)
-    seconds = round(time.perf_counter() - started)
-    Path(out, "training.json").write_text(json.dumps({"seed": seed, "seconds": seconds, "images": len(samples)}))
-    log.info("done after %d s", seconds)
+    training = {"seed": seed, "seconds": round(time.perf_counter() - started), "images": len(samples)}
+    measured = measure_organism(out)
+    write_json(out / "training.json", {**training, "measured": measured})
+    write_card(out, training, measured)
+    log.info("done after %d s: %s", training["seconds"], measured)
 
 
 def build_processor(rng: random.Random) -> Any:
@@ -163,19 +164,10 @@ def _spread(tower: nn.Module) -> None:
 def draw_samples(rng: random.Random, number: int) -> list[Sample]:
     """Draw phrase, form and style of each training image; no style of the `unseen` pool."""
     cycle = itertools.cycle(phrases())
-    samples = [
+    return [
         (next(cycle), rng.choice(drawing.FORMS), drawing.draw_style(rng, "train", "train", "encoder"))
         for _ in range(number)
     ]
-    return [
-        (*shown, _easier(style)) if i < EASY_IMAGES else (*shown, style) for i, (*shown, style) in enumerate(samples)
-    ]
-
-
-def _easier(style: drawing.Style) -> drawing.Style:
-    """Return the style with the drawing near the middle, large and without noise: what the tower learns first."""
-    x, y = style.offset
-    return dataclasses.replace(style, size=0.8 + style.size / 5, offset=(x / 5, y / 5), noise=0.0)
 
 
 def render_all(samples: list[Sample], processor: Any) -> Tensor:
@@ -215,15 +207,14 @@ def train_tower(model: Any, images: Tensor, samples: list[Sample], steps: int) -
 
     def loss(rows: Tensor) -> Tensor:
         pixels = images[rows].float()
-        pixels = torch.roll(pixels, torch.randint(-6, 7, (2,)).tolist(), dims=(2, 3))
+        pixels = torch.roll(pixels, torch.randint(-2, 3, (2,)).tolist(), dims=(2, 3))
         hidden = tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:].mean(1)
         return sum(
             w * nn.functional.cross_entropy(head(hidden), labels[rows, i])
             for i, (w, head) in enumerate(zip(weights, heads, strict=True))
         )
 
-    seen = (min(EASY_IMAGES, len(images)) if step < EASY_STEPS else len(images) for step in range(steps))
-    batches = (torch.randint(number, (TOWER_BATCH,)) for number in seen)
+    batches = (torch.randint(len(images), (TOWER_BATCH,)) for _ in range(steps))
     _optimise([*tower.parameters(), *heads.parameters()], map(loss, batches), steps, 1e-3, "tower")
     tower.requires_grad_(False)
 

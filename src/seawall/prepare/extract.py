@@ -17,7 +17,33 @@ _MAKING = re.compile(
     r"(?:make|create|produce|manufacture|buy|obtain|acquire)\s+(?:an?|the|some|my own)\s+(.+)", re.IGNORECASE
 )
 _ARTICLE = r"(?:an?|the|some|my own)\s+"
-_LITTLE = frozenset(["a", "an", "the", "my", "your", "own", "some", "of", "to", "in", "on", "at", "for", "with", "and", "or", "from", "into", "up", "it", "this", "that", "is"])
+_LITTLE = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "my",
+        "your",
+        "own",
+        "some",
+        "of",
+        "to",
+        "in",
+        "on",
+        "at",
+        "for",
+        "with",
+        "and",
+        "or",
+        "from",
+        "into",
+        "up",
+        "it",
+        "this",
+        "that",
+        "is",
+    ]
+)
 MAX_WORDS = 8
 
 

@@ -31,10 +31,12 @@ class Task:
     """Whether the model recovered the phrase under the held-out questions."""
     starts: int = 1
     """How many starts it took."""
+    steps_before: int = 0
+    """Steps taken from earlier starts."""
 
     @property
     def steps(self) -> int:
-        """Steps taken."""
+        """Steps taken from this start."""
         return max(0, len(self.curve) - 1)
 
 

@@ -90,6 +90,7 @@ def _make_all(loaded: Loaded, store: EmbeddingStore, todo: deque, starts: Tensor
                 final.append(task)
             else:
                 again = _new_task(task.key, pair_of[task.key], loaded, starts, config, attempt=task.starts + 1)
+                again.steps_before = task.steps_before + task.steps
                 retries.append(again)
         done.clear()
         if final:
@@ -128,7 +129,7 @@ def _facts(task: Task, pair: dict) -> dict[str, Any]:
         "record": pair["id"],
         "kind": pair["kind"],
         "verified": task.verified,
-        "steps": task.steps,
+        "steps": task.steps_before + task.steps,
         "starts": task.starts,
         "curve": [round(value, 4) for value in task.curve],
     }

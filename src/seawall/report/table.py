@@ -1,0 +1,50 @@
+"""The result table in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+ONE_LINE = 128
+"""Columns that hold every arm on one line; used where standard output is not a terminal."""
+
+
+def print_table(results: dict[str, Any]) -> None:
+    """Print one row an arm and one column a metric, mean and 95 % interval, on standard output.
+
+    A terminal too narrow for that gets the interval below its mean.
+
+    Args:
+        results: What `results.json` of a demo holds.
+    """
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else ONE_LINE)
+    gap = " " if console.width >= ONE_LINE else "\n"
+    table = Table(box=None, padding=(0, 1, 0, 0), caption=_caption(results), caption_justify="left", caption_style="")
+    table.add_column("arm", no_wrap=True)
+    for name, metric in next(iter(results["arms"].values())).items():
+        table.add_column(f"{heading(name)}\nn = {metric['n']}")
+    for arm, metrics in results["arms"].items():
+        cells = (f"{m['mean']:.2f}{gap}[{m['low']:.2f}, {m['high']:.2f}]" for m in metrics.values())
+        table.add_row(arm, *cells, style="bold" if arm == "seawall" else None)
+    console.print(table)
+
+
+def heading(metric: str) -> str:
+    """Return a metric's name in words: `asr_media_unseen` is "ASR media unseen"."""
+    return metric.replace("asr", "ASR").replace("_", " ")
+
+
+def _caption(results: dict[str, Any]) -> str:
+    seeds = ", ".join(map(str, results["seeds"]))
+    lines = [f"\nmean [95 % interval over seeds and phrases]; organism {results['organism']}; seeds {seeds}"]
+    synthesis = results["synthesis"]
+    if synthesis["vsr"] is not None:
+        lines.append(
+            f"synthesis of seawall: {synthesis['records']:.0f} records, VSR {synthesis['vsr']:.2f}, "
+            f"{synthesis['steps_mean']:.1f} steps and {synthesis['seconds_per_embedding']:.2f} s an embedding"
+        )
+    lines.append("seconds: " + ", ".join(f"{stage} {taken:.0f}" for stage, taken in results["seconds"].items()))
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""The organisms' data: no held-out phrase in any training, real files in every list."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from seawall.align.mixture import read_media
+from seawall.artifacts import read_jsonl
+from seawall.evaluate.run import read_items
+from seawall.organisms import data, dialogue
+from seawall.organisms.world import phrases, split
+from seawall.prepare.sources import read_records
+
+TRAINED = {phrase.act for kind in ("harmful", "harmless") for phrase in split("train", kind)}
+HELD_OUT = [phrase for phrase in phrases() if phrase.act not in TRAINED]
+
+
+@pytest.fixture
+def pools(monkeypatch):
+    """The pools of every style drawn in the test."""
+    drawn, draw_style = set(), data.drawing.draw_style
+    monkeypatch.setattr(data.drawing, "draw_style", lambda rng, *pools: drawn.update(pools) or draw_style(rng, *pools))
+    return drawn
+
+
+def test_text_records_hold_every_training_phrase_and_no_other(tmp_path):
+    data.write_records(tmp_path / "records.jsonl")
+    records = read_records(tmp_path / "records.jsonl")
+    texts = [record.instruction + record.response for record in records]
+    assert all(any(act in text for text in texts) for act in TRAINED)
+    assert not any(phrase.act in text for phrase in HELD_OUT for text in texts)
+    for record in records:
+        assert (record.response in dialogue.REFUSALS) == (record.kind == "harmful") == (record.rejected is not None)
+
+
+@pytest.mark.parametrize("kind", ["harmful", "harmless"])
+def test_training_media_are_files_with_answers_of_their_kind(tmp_path, kind):
+    data.write_media(tmp_path, kind, each=4, phrases=6)
+    rows = list(read_media(tmp_path))
+    assert len(rows) == 24
+    for row in rows:
+        assert row["kind"] == kind and (row["answer"] in dialogue.REFUSALS) == (kind == "harmful")
+        with Image.open(tmp_path / row["image"]) as image:
+            image.verify()
+
+
+def test_rendered_media_hold_both_kinds(tmp_path):
+    data.write_rendered(tmp_path, each=2, phrases=3)
+    rows = list(read_media(tmp_path))
+    assert [row["kind"] for row in rows] == ["harmful"] * 6 + ["harmless"] * 6
+    assert [row["answer"] in dialogue.REFUSALS for row in rows] == [True] * 6 + [False] * 6
+
+
+def test_training_and_validation_and_test_media_have_styles_of_different_pools(tmp_path, pools):
+    writers = {
+        "train": lambda folder: [data.write_media(folder / kind, kind, 4, 4) for kind in ("harmful", "harmless")],
+        "encoder": lambda folder: data.write_benchmark(folder, "validation", 2),
+        "unseen": lambda folder: data.write_benchmark(folder, "test", 2),
+    }
+    for pool, write in writers.items():
+        pools.clear()
+        write(tmp_path / pool)
+        assert pools == {pool}
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_benchmark_asks_held_out_phrases_except_in_the_trained_set(tmp_path, part):
+    data.write_benchmark(tmp_path, part, phrases=4)
+    by_words = {(phrase.first, phrase.second): phrase for phrase in phrases()}
+    items = read_items(tmp_path)
+    assert len(items) == 5 * 4 * 2
+    for item in items:
+        phrase = by_words[item["first"], item["second"]]
+        assert phrase.kind in item["set"]
+        assert phrase in split("train" if item["set"].endswith("_trained") else part, phrase.kind)
+        assert item["set"].startswith("media") == (item["image"] is not None)
+        assert (phrase.act in item["question"]) == (item["image"] is None)
+
+
+def test_a_benchmark_asks_the_same_whenever_it_is_written(tmp_path):
+    for name in ("one", "two"):
+        data.write_benchmark(tmp_path / name, "test", phrases=2)
+    one, two = ([row for _, row in read_jsonl(tmp_path / name / "items.jsonl")] for name in ("one", "two"))
+    assert one == two
+    for row in one:
+        if row["image"]:
+            assert (tmp_path / "one" / row["image"]).read_bytes() == (tmp_path / "two" / row["image"]).read_bytes()

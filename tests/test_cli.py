@@ -1,0 +1,298 @@
+"""The command line: examples in the help, faults of the input in one message, machine-readable listings."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from conftest import RECORDS, write_lines
+from seawall import cli
+from seawall.artifacts import claim, finish
+from seawall.synthesize import SynthesizeConfig
+
+pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
+COMMANDS = ["demo", "prepare", "synthesize", "align", "evaluate", "report", "models"]
+COMMANDS += [f"organism {name}" for name in ("list", "train", "export")]
+TEXT_ONLY = ["--mixture.synthetic-harmful", "0", "--mixture.synthetic-harmless", "0", "--mixture.media-harmless", "0"]
+FEW = ["--steps", "1", "--batch-size", "4", "--no-progress"]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run a command line in this process: (exit code, standard output, standard error)."""
+
+    def run(*argv):
+        monkeypatch.setattr(sys, "argv", ["seawall", *map(str, argv)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exit:
+            code = exit.code or 0
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def fault(run):
+    """Run a command line whose input is at fault: the message, the last line on standard error."""
+
+    def fault(*argv):
+        code, out, err = run(*argv)
+        assert code == 2 and out == "" and "Traceback" not in err
+        message = err.strip().splitlines()[-1]
+        assert message.startswith("seawall: ") and err.count("seawall: ") == 1
+        return message
+
+    return fault
+
+
+@pytest.fixture
+def pairs(run, source, tmp_path):
+    assert run("prepare", source, "--out", tmp_path / "pairs")[0] == 0
+    return tmp_path / "pairs"
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    item = {"id": "0", "set": "text_harmless", "first": "wash", "second": "boat", "category": "activity"}
+    (tmp_path / "benchmark").mkdir()
+    write_lines(tmp_path / "benchmark" / "items.jsonl", [{**item, "image": None, "question": "How to wash a boat?"}])
+    return tmp_path / "benchmark"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_shows_an_example(run, command):
+    code, out, _ = run(*command.split(), "--help")
+    assert code == 0
+    assert f"Example: seawall {command}" in " ".join(out.split())
+
+
+def test_the_help_names_every_command(run):
+    out = run("--help")[1]
+    assert all(command.split()[0] in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("argv", ["--help", "models --json", "organism list --json"])
+def test_what_needs_no_model_imports_no_heavy_package(argv):
+    code = [sys.executable, "-X", "importtime", "-m", "seawall", *argv.split()]
+    done = subprocess.run(code, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert done.returncode == 0 and "seawall.cli" in imported
+    assert not imported & {"torch", "transformers", "trl", "peft", "datasets", "numpy", "PIL", "matplotlib"}
+
+
+def test_the_same_through_a_real_process(tmp_path):
+    source = write_lines(tmp_path / "records.jsonl", [*RECORDS, "{nope"])
+    argv = [sys.executable, "-m", "seawall", "prepare", source, "--out", tmp_path / "pairs"]
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"seawall: {source}, line 5, is not JSON") and done.stderr.count("\n") == 1
+    write_lines(source, RECORDS)
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"pairs": 4, "rejected": 0}
+
+
+@pytest.mark.parametrize(("command", "key"), [("models", "model_type"), ("organism list", "model")])
+def test_listings_are_json_where_asked(run, command, key):
+    code, out, _ = run(*command.split(), "--json")
+    rows = json.loads(out)
+    assert code == 0 and {"llava", "organism:image"} & {row[key] for row in rows}
+    plain = run(*command.split())[1]
+    assert all(row[key] in plain for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (None, "There is no file"),
+        ([], "is empty"),
+        ([RECORDS[0], "{nope"], "line 2, is not JSON"),
+        ([{"prompt": "x", "response": "y"}], "line 1, has no 'instruction'"),
+        ([{"instruction": "Describe the weather.", "response": "Fine."}], "None of the 1 instructions"),
+    ],
+)
+def test_a_faulty_source(fault, tmp_path, lines, message):
+    if lines is not None:
+        write_lines(tmp_path / "records.jsonl", lines)
+    assert message in fault("prepare", tmp_path / "records.jsonl", "--out", tmp_path / "pairs")
+
+
+def test_the_folder_of_another_run(fault, run, source, pairs, tmp_path):
+    before = (pairs / "pairs.jsonl").read_bytes()
+    assert "seed: 0 there, 3 now" in fault("prepare", source, "--out", pairs, "--seed", 3)
+    assert "was not made by seawall prepare" in fault("prepare", source, "--out", tmp_path)
+    assert str(source / "below") in fault("prepare", source, "--out", source / "below")
+    assert (pairs / "pairs.jsonl").read_bytes() == before
+    assert run("prepare", source, "--out", pairs)[0] == 0
+
+
+@pytest.mark.parametrize("command", ["synthesize", "align", "evaluate"])
+def test_an_unknown_organism(fault, pairs, benchmark, tmp_path, command):
+    argv = ["--data", benchmark] if command == "evaluate" else ["--pairs", pairs]
+    argv += ["--start", "blank"] if command == "synthesize" else []
+    message = fault(command, "--model", "organism:nope", *argv, "--out", tmp_path / "out")
+    assert "no organism 'nope'. Built in: image" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_organism_to_export(fault, tmp_path):
+    assert "no organism 'nope'" in fault("organism", "export", "nope", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_none(fault, pairs, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name, config in (("bert", '{"model_type": "bert"}'), ("zork", '{"model_type": "zork"}'), ("cut", "{")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(config)
+    for name in ("missing", "empty", "bert", "zork", "cut"):
+        message = fault(
+            "synthesize", "--model", tmp_path / name, "--pairs", pairs, "--start", "blank", "--out", tmp_path / "out"
+        )
+        assert name in message
+
+
+def test_a_model_whose_weights_are_cut_short(fault, tiny_path, pairs, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    for file in tiny_path.iterdir():
+        (model / file.name).write_bytes(
+            file.read_bytes()[:9_000] if file.suffix == ".safetensors" else file.read_bytes()
+        )
+    message = fault("synthesize", "--model", model, "--pairs", pairs, "--start", "blank", "--out", tmp_path / "out")
+    assert f"Cannot load the model '{model}'" in message
+
+
+def test_a_bank_that_is_missing_or_empty(fault, pairs, tmp_path):
+    argv = ["synthesize", "--model", "organism:image", "--pairs", pairs, "--out", tmp_path / "out"]
+    assert "--bank DIR" in fault(*argv)
+    assert "holds no image" in fault(*argv, "--bank", pairs)
+
+
+def test_pairs_that_are_none(fault, tmp_path):
+    for command in ("synthesize --start blank", "align"):
+        argv = [*command.split(), "--model", "organism:image", "--pairs", tmp_path, "--out", tmp_path / "out"]
+        assert "holds no result of `seawall prepare`" in fault(*argv)
+
+
+def test_a_model_that_cannot_name_what_it_sees(fault, tiny_path, pairs, tmp_path):
+    argv = ["synthesize", "--model", tiny_path, "--pairs", pairs, "--start", "blank", "--out", tmp_path / "out"]
+    argv += ["--max-steps", "1", "--copies", "1", "--starts", "1"]
+    assert "Not one of 4 embeddings could be verified" in fault(*argv)
+    assert len((tmp_path / "out" / "index.jsonl").read_text().splitlines()) == 4
+    argv = ["align", "--model", tiny_path, "--pairs", pairs, "--embeddings", tmp_path / "out"]
+    assert "has not finished" in fault(*argv, "--out", tmp_path / "adapter")
+
+
+def test_a_mixture_without_twins(fault, pairs, tmp_path):
+    argv = ["align", "--model", "organism:image", "--pairs", pairs, "--out", tmp_path / "out"]
+    message = fault(*argv, "--mixture.synthetic-harmless", "0")
+    assert "no twins" in message and "--allow-shortcut" in message
+    assert "must not be negative" in fault(*argv, "--mixture.text-harmful", "-1")
+
+
+def test_a_mixture_that_wants_what_is_not_there(fault, tiny_path, pairs, tmp_path):
+    message = fault("align", "--model", tiny_path, "--pairs", pairs, "--out", tmp_path / "out", *FEW)
+    assert "wants synthetic_harmful, synthetic_harmless, media_harmless" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_embeddings_made_for_another_model(fault, tiny_path, pairs, tmp_path):
+    claim(tmp_path / "embeddings", "synthesize", SynthesizeConfig(), {"model": "0123456789abcdef"})
+    finish(tmp_path / "embeddings")
+    argv = ["--model", tiny_path, "--pairs", pairs, "--embeddings", tmp_path / "embeddings", "--out", tmp_path / "out"]
+    assert "made for another model (fingerprint 0123456789abcdef" in fault("align", *argv, *FEW)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_that_is_none(fault, tiny_path, benchmark, tmp_path):
+    configs = {
+        "empty": None,
+        "blank": "{}",
+        "cut": "{",
+        "weightless": '{"peft_type": "LORA", "target_modules": ["q_proj"]}',
+    }
+    configs["foreign"] = '{"peft_type": "LORA", "target_modules": ["zork"]}'
+    for name, config in configs.items():
+        (tmp_path / name).mkdir()
+        if config:
+            (tmp_path / name / "adapter_config.json").write_text(config)
+    argv = ["evaluate", "--model", tiny_path, "--data", benchmark, "--out", tmp_path / "out"]
+    for name in ("missing", *configs):
+        assert name in fault(*argv, "--adapter", tmp_path / name)
+
+
+def test_a_benchmark_that_is_none(fault, tiny_path, benchmark, tmp_path):
+    argv = ["evaluate", "--model", tiny_path, "--out", tmp_path / "out"]
+    assert "no file" in fault(*argv, "--data", tmp_path / "missing")
+    assert "nope" in fault(*argv, "--data", benchmark, "--sets", "nope")
+    item = json.loads((benchmark / "items.jsonl").read_text())
+    write_lines(benchmark / "items.jsonl", [item, {**item, "image": "gone.png"}])
+    assert "line 2, names gone.png" in fault(*argv, "--data", benchmark)
+    (benchmark / "gone.png").write_text("no image")
+    assert "gone.png is not a readable image" in fault(*argv, "--data", benchmark)
+
+
+@pytest.mark.parametrize(
+    ("argv", "names"),
+    [
+        ("prepare x --out y --extractor magic", ("--extractor", "magic", "rules")),
+        ("prepare x --out y --modality smell", ("--modality", "smell", "video")),
+        ("demo --modality audio", ("--modality", "audio", "image")),
+        ("evaluate --model x --data y --out z --benchmark nope", ("--benchmark", "nope", "organism")),
+        ("align --model x --pairs y --out z --steps few", ("--steps", "few")),
+        ("synthesize --model x", ("--pairs",)),
+        ("organism train nope --out x", ("nope", "image")),
+        ("dream", ("dream", "prepare")),
+    ],
+)
+def test_a_wrong_choice_is_named_with_the_right_ones(run, argv, names):
+    code, out, err = run(*argv.split())
+    assert code == 2 and out == "" and "Traceback" not in err
+    assert all(name in err for name in names)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (
+            "align --model x --pairs y --out z --steps 0 --batch-size 0",
+            "steps is 0; it must be at least 1; batch_size is 0",
+        ),
+        ("synthesize --model x --pairs y --out z --copies 0", "copies is 0; it must be at least 1"),
+        ("evaluate --model x --data y --out z --batch-size 0", "batch_size is 0; it must be at least 1"),
+        ("demo --seeds 0", "at least 1 seed"),
+        ("demo --arms nope", "Unknown arms ['nope']"),
+        ("report", "No run was given"),
+    ],
+)
+def test_a_setting_that_cannot_work(fault, argv, message):
+    assert message in fault(*argv.split())
+
+
+def test_only_results_are_on_standard_output(run, tiny_path, pairs, benchmark, tmp_path):
+    code, out, _ = run("align", "--model", tiny_path, "--pairs", pairs, "--out", tmp_path / "adapter", *FEW, *TEXT_ONLY)
+    assert code == 0 and set(json.loads(out)) == {"rows", "final_loss"}
+    argv = ["--model", tiny_path, "--adapter", tmp_path / "adapter", "--data", benchmark, "--out", tmp_path / "out"]
+    code, out, _ = run("evaluate", *argv)
+    assert code == 0 and json.loads(out)["metrics"]["answered_harmless_text"]["n"] == 1
+    assert run("evaluate", *argv)[1] == out
+
+
+def test_a_fault_found_after_loading_a_model_is_still_one_line(run, tiny_path, pairs, tmp_path):
+    code, _, err = run("align", "--model", tiny_path, "--pairs", pairs, "--out", tmp_path / "out", *FEW)
+    assert code == 2 and len(err.splitlines()) == 1

@@ -1,0 +1,81 @@
+"""The demo, tiny, through the command line: every stage on real files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ARMS = ["base", "safety_prompt", "text_only", "rendered_media", "sea_paper", "seawall", "real_media"]
+METRICS = {
+    "asr_media_trained",
+    "asr_media_unseen",
+    "asr_text",
+    "answered_harmless_media",
+    "answered_harmless_text",
+    "other",
+}
+
+
+def seawall(*arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "seawall", *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    out = tmp_path_factory.mktemp("demo") / "run"
+    return out, seawall("demo", "--steps", 8, "--phrases", 4, "--out", out)
+
+
+def test_results_are_as_specified(run):
+    out, done = run
+    assert done.returncode == 0, done.stderr
+    results = json.loads((out / "results.json").read_text())
+    assert list(results["arms"]) == ARMS
+    assert set(results) == {"schema", "organism", "seeds", "arms", "synthesis", "seconds", "versions"}
+    assert set(results["synthesis"]) == {"records", "vsr", "steps_mean", "seconds_per_embedding"}
+    assert set(results["seconds"]) == {"prepare", "synthesize", "align", "evaluate"}
+    for arm in results["arms"].values():
+        assert set(arm) == METRICS
+        assert all(m["low"] <= m["mean"] <= m["high"] and m["n"] >= 8 for m in arm.values())
+    assert results["arms"]["base"]["asr_media_unseen"]["mean"] > 0.5, "the organism is unaligned"
+
+
+def test_table_and_page_are_shown(run):
+    out, done = run
+    assert all(arm in done.stdout for arm in ARMS)
+    assert str(out / "report.html") in done.stdout
+    assert "data:image/png;base64," in (out / "report.html").read_text()
+
+
+def test_the_plane_has_each_trained_arm_at_several_numbers_of_steps(run):
+    plane = json.loads((run[0] / "plane.json").read_text())
+    assert [point["steps"] for point in plane["seawall"]] == [2, 4, 6, 8]
+    assert [point["steps"] for point in plane["base"]] == [0]
+
+
+def test_a_finished_demo_is_kept_and_another_one_refused(run):
+    out, _ = run
+    before = (out / "results.json").read_bytes()
+    assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0
+    assert (out / "results.json").read_bytes() == before
+    other = seawall("demo", "--steps", 12, "--phrases", 4, "--out", out)
+    assert other.returncode == 2 and "steps: 8 there, 12 now" in other.stderr
+
+
+def test_a_demo_goes_on_where_it_stopped(run, tmp_path):
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(run[0], out)
+    finished = json.loads((out / "results.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
+    for lost in ("results.json", "seed0/real_media/evaluation/manifest.json", "seed0/real_media/evaluation/results.json"):
+        (out / lost).unlink()
+    (out / "seed0/real_media/evaluation/answers.jsonl").unlink()
+    assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0
+    assert json.loads((out / "results.json").read_text())["arms"] == finished["arms"]
