@@ -74,7 +74,11 @@ def test_a_demo_goes_on_where_it_stopped(run, tmp_path):
     finished = json.loads((out / "results.json").read_text())
     manifest = json.loads((out / "manifest.json").read_text())
     (out / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
-    for lost in ("results.json", "seed0/real_media/evaluation/manifest.json", "seed0/real_media/evaluation/results.json"):
+    for lost in (
+        "results.json",
+        "seed0/real_media/evaluation/manifest.json",
+        "seed0/real_media/evaluation/results.json",
+    ):
         (out / lost).unlink()
     (out / "seed0/real_media/evaluation/answers.jsonl").unlink()
     assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0

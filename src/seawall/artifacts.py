@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,15 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str]) -> bool:
     identity = {"stage": stage, "config": _plain(config), "inputs": inputs}
     manifest = out / MANIFEST
     if manifest.exists():
-        found = read_json(manifest)
+        found = _read_manifest(out)
         changed = [
             f"{key}: {found.get(part, {}).get(key)!r} there, {identity[part].get(key)!r} now"
             for part in ("config", "inputs")
             for key in sorted(set(identity[part]) | set(found.get(part, {})))
             if found.get(part, {}).get(key) != identity[part].get(key)
         ]
-        if found.get("stage") != stage:
-            changed = [f"stage: {found.get('stage')!r} there, {stage!r} now"]
+        if found["stage"] != stage:
+            changed = [f"stage: {found['stage']!r} there, {stage!r} now"]
         if changed:
             raise ArtifactError(
                 f"{out} holds the artifacts of another run ({'; '.join(changed[:4])}). "
@@ -55,7 +55,10 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str]) -> bool:
         return bool(found.get("complete"))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ArtifactError(f"{out} exists and was not made by seawall {stage}. Give another --out, or delete it.")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"{out} cannot be made ({error.strerror}). Give another --out.") from error
     write_json(manifest, {**identity, "versions": versions(), "complete": False})
     return False
 
@@ -73,7 +76,7 @@ def require(folder: Path, stage: str) -> dict[str, Any]:
     """
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{folder} holds no result of `seawall {stage}` (no {MANIFEST}). Run that first.")
-    manifest = read_json(folder / MANIFEST)
+    manifest = _read_manifest(folder)
     if manifest["stage"] != stage:
         raise ArtifactError(
             f"{folder} was made by `seawall {manifest['stage']}`; a result of `seawall {stage}` is needed."
@@ -91,6 +94,12 @@ def versions() -> dict[str, str]:
 def hash_file(path: Path) -> str:
     """Return a short hash of a file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def hash_listing(files: Sequence[Path]) -> str:
+    """Return a short hash of the names and sizes of many files."""
+    listing = [(path.name, path.stat().st_size) for path in files]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:16]
 
 
 def read_json(path: Path) -> Any:
@@ -122,7 +131,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path} cannot be read ({error}). Give a UTF-8 file of JSON Lines.") from error
     if not text.strip():
         raise DataError(f"{path} is empty. It needs one JSON object a line.")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -147,6 +156,13 @@ def read_pairs(folder: Path) -> list[dict[str, Any]]:
     """
     require(folder, "prepare")
     return [pair for _, pair in read_jsonl(folder / "pairs.jsonl")]
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not {"stage", "config", "inputs", "complete"} <= set(manifest):
+        raise ArtifactError(f"{folder / MANIFEST} was not written by seawall. Give another folder.")
+    return manifest
 
 
 def _write(path: Path, text: str) -> None:

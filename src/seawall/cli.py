@@ -144,6 +144,8 @@ def report(*runs: Path) -> None:
 def models(*, json: bool = False) -> None:
     """List the supported model families.
 
+    Example: `seawall models --json`
+
     Args:
         json: Print JSON.
     """
@@ -155,6 +157,8 @@ def models(*, json: bool = False) -> None:
 @organism.command(name="list")
 def list_organisms(*, json: bool = False) -> None:
     """List the built-in models.
+
+    Example: `seawall organism list --json`
 
     Args:
         json: Print JSON.

@@ -45,9 +45,10 @@ class EmbeddingStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         index = folder / self.INDEX
-        lines = index.read_text().splitlines(keepends=True) if index.exists() else []
-        whole = [line for line in lines if line.endswith("\n")]  # a line cut short was never finished
-        self.entries = {entry.key: entry for entry in (Entry(**json.loads(line)) for line in whole)}
+        text = index.read_text(encoding="utf-8") if index.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # a line cut short was never finished
+        self._index_bytes = len(whole.encode())
+        self.entries = {entry.key: entry for entry in (Entry(**json.loads(line)) for line in whole.splitlines())}
 
     def append(self, embeddings: dict[str, Tensor], facts: Sequence[dict[str, Any]]) -> None:
         """Write one shard, then its index lines."""
@@ -58,8 +59,11 @@ class EmbeddingStore:
         save_file({key: tensor.contiguous().clone() for key, tensor in embeddings.items()}, partial)
         os.replace(partial, self.folder / shard)
         entries = [Entry(shard=shard, **fact) for fact in facts]
-        with open(self.folder / self.INDEX, "a", encoding="utf-8") as index:
-            index.write("".join(json.dumps(dataclasses.asdict(entry)) + "\n" for entry in entries))
+        lines = "".join(json.dumps(dataclasses.asdict(entry)) + "\n" for entry in entries).encode()
+        with open(self.folder / self.INDEX, "ab") as index:
+            index.truncate(self._index_bytes)
+            index.write(lines)
+        self._index_bytes += len(lines)
         self.entries.update((entry.key, entry) for entry in entries)
 
     def read(self, key: str) -> Tensor:

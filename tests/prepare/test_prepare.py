@@ -169,10 +169,9 @@ def test_rejected_lines_keep_their_columns_and_say_the_reason(tmp_path):
 
 def test_nothing_extractable_is_an_error_that_points_at_the_reasons(tmp_path):
     records = [{"instruction": "Describe the weather.", "response": "Fine."}]
-    with pytest.raises(DataError, match=r"None of the 1 instructions.*rejected\.jsonl.*Explain how to"):
+    with pytest.raises(DataError, match=r"None of the 1 instructions.*no phrase found.*Explain how to"):
         prepared(tmp_path, records)
-    assert "no phrase found" in (tmp_path / "pairs" / "rejected.jsonl").read_text()
-    assert not (tmp_path / "pairs" / "pairs.jsonl").exists()
+    assert not (tmp_path / "pairs").exists(), "the folder stays free for the mended source"
 
 
 FAULTS = [

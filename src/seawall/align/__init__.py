@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ class Mixture:
 
     def __post_init__(self) -> None:
         shares = dataclasses.asdict(self)
-        if min(shares.values()) < 0 or not sum(shares.values()):
+        if not (all(share >= 0 for share in shares.values()) and 0 < sum(shares.values()) < math.inf):
             raise ConfigError(f"The shares of a mixture must not be negative and not all 0; found {shares}.")
 
     @property

@@ -16,6 +16,7 @@ from seawall.models.chat import BLANK, Turn
 from seawall.store import EmbeddingStore
 
 MEDIA_LIST = "media.jsonl"
+KINDS = ("harmful", "harmless")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +63,16 @@ def read_media(folder: Path) -> Iterator[dict[str, Any]]:
         missing = [column for column in ("image", "question", "answer") if not line.get(column)]
         if missing:
             raise DataError(f"{folder / MEDIA_LIST}, line {number}, lacks {', '.join(missing)}.")
+        line = {"kind": "harmless", **line}
+        wrong = [column for column in ("image", "question", "answer") if not isinstance(line[column], str)]
+        if wrong or line["kind"] not in KINDS:
+            raise DataError(
+                f"{folder / MEDIA_LIST}, line {number}: {', '.join(wrong) or 'kind'} is {line[(wrong or ['kind'])[0]]!r}; "
+                f"image, question and answer must be texts, kind one of {', '.join(KINDS)}."
+            )
         if not (folder / line["image"]).is_file():
             raise DataError(f"{folder / MEDIA_LIST}, line {number}, names {line['image']}, which is not in {folder}.")
-        yield {"kind": "harmless", **line}
+        yield line
 
 
 def plan(rows: dict[str, list[Row]], mixture: Mixture, steps: int, batch_size: int, seed: int) -> list[Row]:
@@ -81,6 +89,12 @@ def plan(rows: dict[str, list[Row]], mixture: Mixture, steps: int, batch_size: i
         raise ConfigError(
             f"The mixture wants {', '.join(empty)}, but there is not one such row. Give the data (text from --pairs, "
             "synthetic from --embeddings, media from --media), or set the share to 0."
+        )
+    left_out = [name for name, number in counts.items() if not number]
+    if left_out:
+        raise ConfigError(
+            f"In a batch of {batch_size} no row is left for {', '.join(left_out)}. Take a larger --batch-size, larger shares, "
+            "or 0 for what is to be left out."
         )
     streams = {name: _rounds(rows[name], random.Random(f"{seed}/{name}")) for name in counts}
     return [

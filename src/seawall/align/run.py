@@ -29,7 +29,7 @@ def run(
     inputs = {"model": loaded.fingerprint, "pairs": hash_file(pairs / "pairs.jsonl")}
     if embeddings:
         inputs["embeddings"] = hash_file(embeddings / EmbeddingStore.INDEX)
-    inputs |= {f"media/{folder.name}": hash_file(folder / MEDIA_LIST) for folder in media}
+    inputs |= {f"media {n}": hash_file(folder / MEDIA_LIST) for n, folder in enumerate(media)}
     if claim(out, "align", config, inputs):
         return read_json(out / SUMMARY)
     history = train_sft(loaded, Collator(loaded.chat, planned, store), out, config)

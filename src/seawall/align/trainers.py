@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,8 @@ def train_sft(loaded: Loaded, collator: Any, out: Path, config: Any) -> list[dic
         ),
         callbacks=[StopOnNaN()],
     )
-    with attach(trainer.model, loaded.family):
+    # trl prints its log; standard output is for results
+    with attach(trainer.model, loaded.family), contextlib.redirect_stdout(sys.stderr):
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
     trainer.model.save_pretrained(out)
     return trainer.state.log_history

@@ -29,6 +29,8 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if self.benchmark not in BENCHMARKS:
             raise ConfigError(f"There is no benchmark {self.benchmark!r}. Known: {', '.join(BENCHMARKS)}.")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}; it must be at least 1.")
 
 
 def evaluate(

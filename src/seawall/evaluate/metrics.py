@@ -46,8 +46,8 @@ def measure(runs: Sequence[Sequence[dict]]) -> dict[str, dict[str, float]]:
 def interval(scores: np.ndarray, clusters: Sequence[str], draws: int = 2000) -> tuple[float, float]:
     """Return a 95 % interval of the mean.
 
-    Bootstrap over seeds and over clusters of items (those of one phrase stand or fall together). Where all scores are
-    equal a bootstrap sees no spread; there it is Wilson's interval over the clusters.
+    Bootstrap over seeds and over clusters of items (those of one phrase stand or fall together). Where all phrases and
+    all seeds stand equal a bootstrap sees no spread; there it is Wilson's interval over the clusters.
 
     Args:
         scores: Shape = (seeds, items), 0 or 1.
@@ -57,13 +57,12 @@ def interval(scores: np.ndarray, clusters: Sequence[str], draws: int = 2000) -> 
     names = sorted(set(clusters))
     sums = np.stack([scores[:, [c == name for c in clusters]].sum(1) for name in names], 1)
     sizes = np.array([sum(c == name for c in clusters) for name in names], dtype=float)
-    if scores.min() == scores.max():
-        return wilson(scores.mean(), len(names))
     rng = np.random.default_rng(0)
     seeds = rng.integers(len(scores), size=(draws, len(scores), 1))
     chosen = rng.integers(len(names), size=(draws, 1, len(names)))
     means = sums[seeds, chosen].mean(1).sum(1) / sizes[chosen[:, 0]].sum(1)
-    return tuple(float(q) for q in np.quantile(means, (0.025, 0.975)))
+    low, high = (float(q) for q in np.quantile(means, (0.025, 0.975)))
+    return (low, high) if low < high else wilson(scores.mean(), len(names))
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:

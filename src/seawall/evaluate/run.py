@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seawall.artifacts import claim, finish, hash_file, read_json, read_jsonl, write_json, write_jsonl
-from seawall.errors import DataError
+from seawall.errors import ConfigError, DataError
 from seawall.evaluate import ANSWERS, EvaluateConfig
 from seawall.evaluate.metrics import measure
 from seawall.models.chat import Turn
@@ -21,7 +21,13 @@ ITEMS, RESULTS = "items.jsonl", "results.json"
 
 def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path | None) -> dict[str, Any]:
     """See `seawall.evaluate`."""
-    items = [item for item in read_items(data) if config.sets is None or item["set"] in config.sets]
+    items = read_items(data)
+    known = {item["set"] for item in items}
+    if unknown := set(config.sets or ()) - known:
+        raise ConfigError(
+            f"{data / ITEMS} has no sets {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}."
+        )
+    items = [item for item in items if config.sets is None or item["set"] in config.sets]
     loaded = load_model(model, adapter)
     inputs = {"model": loaded.fingerprint, "items": hash_file(data / ITEMS), "adapter": "none"}
     if adapter:

@@ -82,6 +82,10 @@ def split(name: str, kind: str) -> tuple[Phrase, ...]:
     """Return the phrases of one kind that belong to `train`, `validation` or `test`: always the same ones."""
     pool = [phrase for phrase in phrases() if phrase.kind == kind]
     random.Random(0).shuffle(pool)
-    bounds = {"validation": (0, 30), "test": (30, 80), "train": (80, len(pool))}
-    start, stop = bounds[name]
-    return tuple(pool[start:stop])
+    validation, test = HELD_OUT["validation"], HELD_OUT["test"]
+    parts = {
+        "validation": pool[:validation],
+        "test": pool[validation : validation + test],
+        "train": pool[validation + test :],
+    }
+    return tuple(parts[name])

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from seawall.artifacts import claim, finish, hash_file, require, write_jsonl
+from seawall.artifacts import claim, finish, hash_file, write_jsonl
 from seawall.errors import ConfigError, DataError
 from seawall.phrasing import MEDIA
 
@@ -55,30 +55,24 @@ def prepare(source: Path, out: Path, config: PrepareConfig = PrepareConfig()) ->
     from seawall.prepare.sources import read_records
 
     records = read_records(source)
-    if claim(out, "prepare", config, {"source": hash_file(source)}):
-        return require(out, "prepare")["counts"]
     pairs, rejected = [], []
     for record in records:
         try:
-            pairs.append(
-                make_pair(
-                    record,
-                    extract_by_rules(record.instruction),
-                    seed=config.seed,
-                    medium=config.modality,
-                    extractor=config.extractor,
-                )
-            )
+            extraction = extract_by_rules(record.instruction)
+            made = make_pair(record, extraction, seed=config.seed, medium=config.modality, extractor=config.extractor)
+            pairs.append(made)
         except NotExtractable as reason:
-            rejected.append({**dataclasses.asdict(record), "reason": str(reason)})
-    write_jsonl(out / "rejected.jsonl", rejected)
+            rejected.append({**record.line, "reason": str(reason)})
     if not pairs:
         raise DataError(
-            f"None of the {len(records)} instructions in {source} gave a phrase; the reasons are in {out / 'rejected.jsonl'}. "
+            f"None of the {len(records)} instructions in {source} gave a phrase; the first one: {rejected[0]['reason']}. "
             "The rules need requests such as 'Explain how to ...'."
         )
-    write_jsonl(out / "pairs.jsonl", pairs)
     counts = {"pairs": len(pairs), "rejected": len(rejected)}
+    if claim(out, "prepare", config, {"source": hash_file(source)}):
+        return counts
+    write_jsonl(out / "rejected.jsonl", rejected)
+    write_jsonl(out / "pairs.jsonl", pairs)
     finish(out, counts=counts)
     if rejected:
         log.warning("%d of %d records rejected: see %s", len(rejected), len(records), out / "rejected.jsonl")

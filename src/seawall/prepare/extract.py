@@ -7,16 +7,19 @@ import re
 
 from seawall.phrasing import REQUEST_TEXTS
 
-_LEADS = re.compile(
-    r"\b(?:how to|(?:best |easiest |good )?ways? (?:to|of)|steps? to|tips? to|plan to|recipe to|(?:want|need|like|trying) to"
-    r"|help me(?: to)?|teach me to|how (?:do|can|could|should|would|might) (?:i|you|one|we|someone|people))\s+",
+_LEADS = tuple(
+    re.compile(rf"\b(?:{forms})\s+", re.IGNORECASE)
+    for forms in (
+        "how to|ways? (?:to|of)|steps? to|tips? to|plan to|recipe to|teach me to"
+        "|how (?:do|can|could|should|would|might) (?:i|you|one|we|someone|people)",
+        "(?:want|need|like|trying) to|help me(?: to)?",  # looked for last: "I want to know how to ..."
+    )
+)
+_END = re.compile(r"[.?!;](?=\s|$)|\n|,? (?:please|without|so that|because|in order to)\b", re.IGNORECASE)
+_MAKING = re.compile(
+    r"(?:make|create|produce|manufacture|buy|obtain|acquire)\s+(?P<article>an?|the|some|my own)\s+(?P<what>.+)",
     re.IGNORECASE,
 )
-_END = re.compile(r"[.?!;\n]|,? (?:please|without|so that|because|in order to)\b", re.IGNORECASE)
-_MAKING = re.compile(
-    r"(?:make|create|produce|manufacture|buy|obtain|acquire)\s+(?:an?|the|some|my own)\s+(.+)", re.IGNORECASE
-)
-_ARTICLE = r"(?:an?|the|some|my own)\s+"
 _LITTLE = frozenset(
     [
         "a",
@@ -42,8 +45,18 @@ _LITTLE = frozenset(
         "this",
         "that",
         "is",
+        "do",
+        "me",
+        "i",
+        "you",
+        "we",
+        "one",
+        "people",
+        "how",
+        "can",
     ]
 )
+_POINTER = re.compile(r"\b(?:it|this|that|them|these|those|so)$", re.IGNORECASE)
 MAX_WORDS = 8
 
 
@@ -68,7 +81,7 @@ def extract_by_rules(instruction: str) -> Extraction:
     Raises:
         NotExtractable: No known form, a phrase of more than `MAX_WORDS` words, or one that leaks into the rest.
     """
-    lead = _LEADS.search(instruction)
+    lead = next(filter(None, (leads.search(instruction) for leads in _LEADS)), None)
     if not lead:
         raise NotExtractable(
             "no phrase found: the rules know 'how to ...', 'steps to ...', 'how can I ...' and the like"
@@ -78,13 +91,12 @@ def extract_by_rules(instruction: str) -> Extraction:
         raise NotExtractable(
             f"the phrase found has {len(act.split())} words; 1 to {MAX_WORDS} can be shown by a medium"
         )
+    if _POINTER.search(act):
+        raise NotExtractable(f"the phrase found, {act!r}, only points at something said elsewhere")
     making = _MAKING.fullmatch(act)
-    if making:
-        phrase, category = making[1], "product"
-        detoxified = re.sub(f"{_ARTICLE}{re.escape(phrase)}", REQUEST_TEXTS[category], instruction, count=1)
-    else:
-        phrase, category = act, "activity"
-        detoxified = instruction[: lead.end()] + REQUEST_TEXTS[category] + instruction[lead.end() + len(act) :]
+    phrase, category = (making["what"], "product") if making else (act, "activity")
+    start = lead.end() + (making.start("article") if making else 0)
+    detoxified = instruction[:start] + REQUEST_TEXTS[category] + instruction[lead.end() + len(act) :]
     leaked = content_words(phrase) & content_words(detoxified)
     if leaked:
         raise NotExtractable(f"the words {sorted(leaked)} of the phrase remain in the rest of the instruction")
@@ -93,4 +105,4 @@ def extract_by_rules(instruction: str) -> Extraction:
 
 def content_words(text: str) -> set[str]:
     """Return the words of a text that say what it is about."""
-    return set(re.findall(r"[a-z']+", text.lower())) - _LITTLE
+    return set(re.findall(r"\w+(?:'\w+)*", text.lower())) - _LITTLE

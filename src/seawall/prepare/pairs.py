@@ -17,8 +17,9 @@ def make_pair(record: Record, extraction: Extraction, *, seed: int, medium: str,
     phrase, category = extraction.phrase, extraction.category
     announcement = phrasing.announce(rng.randrange(len(phrasing.ANNOUNCEMENTS)), medium, category)
     style_question, (style_answer, styles) = rng.choice(list(phrasing.STYLES.items()))
+    columns = {name: value for name, value in dataclasses.asdict(record).items() if name != "line"}
     return {
-        **dataclasses.asdict(record),
+        **columns,
         "phrase": phrase,
         "category": category,
         "detoxified": f"{announcement} {extraction.instruction}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from seawall.artifacts import read_jsonl
 from seawall.errors import DataError
@@ -23,6 +24,8 @@ class Record:
     """The safe response; for a harmless record, the helpful one."""
     rejected: str | None = None
     """An unsafe response, where the data has one."""
+    line: dict[str, Any]
+    """The source's line as it is."""
 
 
 def read_records(path: Path) -> list[Record]:
@@ -39,12 +42,15 @@ def read_records(path: Path) -> list[Record]:
                     f"{path}, line {number}, has no {column!r} (its columns: {', '.join(line) or 'none'}). "
                     "Every line needs the texts 'instruction' and 'response'; rename the columns or complete the line."
                 )
+        if not isinstance(line.get("rejected"), str | None):
+            raise DataError(f"{path}, line {number}: 'rejected' is {line['rejected']!r}; it must be a text or null.")
         record = Record(
-            id=str(line.get("id", number)),
+            id=str(number if line.get("id") is None else line["id"]),
             kind=line.get("kind", "harmful"),
             instruction=line["instruction"].strip(),
             response=line["response"].strip(),
             rejected=line.get("rejected"),
+            line=line,
         )
         if record.kind not in KINDS:
             raise DataError(f"{path}, line {number}: kind is {record.kind!r}; it must be 'harmful' or 'harmless'.")

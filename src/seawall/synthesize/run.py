@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seawall.artifacts import claim, finish, hash_file, read_json, read_pairs, write_json
+from seawall.artifacts import claim, finish, hash_file, hash_listing, read_json, read_pairs, write_json
 from seawall.errors import ArtifactError, ConfigError
 from seawall.models.chat import BLANK
 from seawall.models.load import Loaded, load_model
@@ -36,7 +36,7 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
     inputs = {
         "model": loaded.fingerprint,
         "pairs": hash_file(pairs / "pairs.jsonl"),
-        "bank": "+".join(map(str, [len(media), hash_file(media[0])])) if config.start == "bank" else BLANK,
+        "bank": hash_listing(media) if config.start == "bank" else BLANK,
     }
     if claim(out, "synthesize", config, inputs):
         return read_json(out / SUMMARY)
@@ -54,7 +54,7 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
     if not summary["vsr"]:
         raise ArtifactError(
             f"Not one of {summary['embeddings']} embeddings could be verified: the model does not name the phrases when asked. "
-            "Allow more --max-steps, lower --threshold, or check that the model answers questions about real media."
+            "With another --out, allow more --max-steps or lower --threshold, or check that the model answers questions about real media."
         )
     write_json(out / SUMMARY, summary)
     finish(out, counts={key: summary[key] for key in ("records", "embeddings")})
