@@ -44,9 +44,7 @@ def main() -> None:
         runs = []
         for seed in range(arguments.seeds):
             folder = out / f"{rate:g}-{steps}-{seed}"
-            config = AlignConfig(
-                mixture=arm.mixture, steps=steps, learning_rate=rate, seed=seed, checkpoints=1, progress=False
-            )
+            config = AlignConfig(mixture=arm.mixture, steps=steps, learning_rate=rate, seed=seed, checkpoints=1)
             media = [out / "media" / kind for kind in arm.media]
             align(data.model, out / "pairs", None, folder / "adapter", config, media=media)
             evaluate(data.model, out / "benchmark", folder / "evaluation", adapter=folder / "adapter")

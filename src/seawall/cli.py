@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -208,6 +209,7 @@ def main() -> None:
     """Run the command line: exit 0 when done, 2 when the input is at fault, 1 on anything else."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads slow down tenfold beside another process
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries to each other, nothing a user can mend
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("seawall").setLevel(logging.INFO)
     try:

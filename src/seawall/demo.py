@@ -67,10 +67,13 @@ ARMS = {
 SYNTHESES = {
     "seawall": SynthesizeConfig(),
     "sea_paper": SynthesizeConfig(
-        copies=1, twins=False, start="blank", content_questions=1, rate=0.1, threshold=0, max_steps=60, starts=1
+        copies=1, twins=False, start="blank", content_questions=1, rate=0.1, threshold=0, max_steps=20, starts=1
     ),
 }
 """`sea_paper`: blank start, one content and one style control, a fixed number of steps, harmful records only."""
+
+RECIPE = AlignConfig(learning_rate=2e-3, checkpoints=3, allow_shortcut=True)
+"""What every trained arm gets, beside its mixture. Chosen by `benchmarks/recipe.py`."""
 
 SECONDS = "seconds.json"
 MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
@@ -84,7 +87,7 @@ class DemoConfig:
     """Which organism."""
     seeds: int = 1
     """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
-    steps: int = 400
+    steps: int = 120
     """Optimiser steps of every trained arm."""
     phrases: int | None = None
     """Use only so many phrases of each kind: a quick look, not a result."""
@@ -97,7 +100,7 @@ class DemoConfig:
         if self.modality != "image":
             raise ConfigError(f"There is no demo for the modality {self.modality!r} yet; there is one for 'image'.")
         if self.seeds < 1 or self.steps < 4:
-            raise ConfigError(f"The demo needs at least 1 seed and 4 steps; found {self.seeds} and {self.steps}.")
+            raise ConfigError(f"The demo needs at least 1 seed and 3 steps; found {self.seeds} and {self.steps}.")
         if unknown := set(self.arms) - set(ARMS):
             raise ConfigError(f"Unknown arms {sorted(unknown)}; known are {', '.join(ARMS)}.")
 
@@ -157,9 +160,7 @@ class Demo:
         adapter = None
         if arm.mixture:
             adapter = folder / "adapter"
-            settings = AlignConfig(
-                mixture=arm.mixture, allow_shortcut=True, steps=self.config.steps, seed=seed, progress=False
-            )
+            settings = dataclasses.replace(RECIPE, mixture=arm.mixture, steps=self.config.steps, seed=seed)
             with self.timed("align"):
                 media = [self.out / "media" / kind for kind in arm.media]
                 align(self.model, self.out / "pairs", embeddings, adapter, settings, media=media)

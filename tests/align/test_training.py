@@ -17,7 +17,7 @@ from seawall.models.load import load_model
 from seawall.store import EmbeddingStore
 from seawall.synthesize.warmstart import encode_media
 
-CONFIG = AlignConfig(steps=2, batch_size=3, learning_rate=1e-3, checkpoints=1, progress=False)
+CONFIG = AlignConfig(steps=2, batch_size=3, learning_rate=1e-3, checkpoints=1)
 
 
 def make_store(folder, embedding):

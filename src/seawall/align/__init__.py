@@ -75,8 +75,6 @@ class AlignConfig:
     """Recompute activations to save memory."""
     seed: int = 0
     """Seed of LoRA's start and of the order of rows."""
-    progress: bool = True
-    """Show the trainer's progress bar."""
 
     def __post_init__(self) -> None:
         faults = [

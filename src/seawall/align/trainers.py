@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from seawall.errors import TrainingError
@@ -69,7 +69,7 @@ def train_sft(loaded: Loaded, collator: Any, out: Path, config: Any) -> list[dic
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         report_to="none",
-        disable_tqdm=not config.progress,
+        disable_tqdm=not sys.stderr.isatty(),
     )
     trainer = SFTTrainer(
         model=loaded.model,
@@ -86,7 +86,8 @@ def train_sft(loaded: Loaded, collator: Any, out: Path, config: Any) -> list[dic
         ),
         callbacks=[StopOnNaN()],
     )
-    # trl prints its log; standard output is for results
+    trainer.remove_callback(PrinterCallback)
+    # the progress bar prints the log; standard output is for results
     with attach(trainer.model, loaded.family), contextlib.redirect_stdout(sys.stderr):
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
     trainer.model.save_pretrained(out)
