@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked wit
 COMMANDS = ["demo", "prepare", "synthesize", "align", "evaluate", "report", "models"]
 COMMANDS += [f"organism {name}" for name in ("list", "train", "export")]
 TEXT_ONLY = ["--mixture.synthetic-harmful", "0", "--mixture.synthetic-harmless", "0", "--mixture.media-harmless", "0"]
-FEW = ["--steps", "1", "--batch-size", "4", "--no-progress"]
+FEW = ["--steps", "1", "--batch-size", "4"]
 
 
 @pytest.fixture(autouse=True)

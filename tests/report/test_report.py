@@ -174,7 +174,8 @@ def test_a_demo_of_few_arms_needs_no_store(tmp_path, capsys):
 def test_a_quick_look_says_that_it_is_one(tmp_path):
     out = fake_demo(tmp_path / "demo", arms=("base",), phrases=2, stores=False)
     write_json(
-        out / "manifest.json", {"stage": "demo", "config": {"phrases": 2, "part": "validation"}, "complete": True}
+        out / "manifest.json",
+        {"stage": "demo", "config": {"phrases": 2, "part": "validation"}, "inputs": {}, "complete": True},
     )
     report([out])
     page = (out / "report.html").read_text("utf-8")
@@ -184,13 +185,13 @@ def test_a_quick_look_says_that_it_is_one(tmp_path):
 def test_a_folder_without_a_finished_demo_is_refused(tmp_path, run):
     with pytest.raises(ArtifactError, match="holds no result of `seawall demo`"):
         report([tmp_path / "missing"])
-    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "complete": False})
+    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": False})
     with pytest.raises(ArtifactError, match="has not finished"):
         report([tmp_path])
-    write_json(tmp_path / "manifest.json", {"stage": "align", "config": {}, "complete": True})
+    write_json(tmp_path / "manifest.json", {"stage": "align", "config": {}, "inputs": {}, "complete": True})
     with pytest.raises(ArtifactError, match="made by `seawall align`; a result of `seawall demo` is needed"):
         report([tmp_path])
-    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "complete": True})
+    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": True})
     with pytest.raises(ArtifactError, match=r"results\.json is missing.*Bring the file back"):
         report([run, tmp_path])
     with pytest.raises(DataError, match="No run was given"):
@@ -199,7 +200,7 @@ def test_a_folder_without_a_finished_demo_is_refused(tmp_path, run):
 
 @pytest.mark.parametrize("found", [{"schema": 2}, {}, []])
 def test_another_schema_is_refused(tmp_path, found):
-    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "complete": True})
+    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": True})
     write_json(tmp_path / "results.json", found)
     with pytest.raises(SeawallError, match=r"has schema (2|None); this version of seawall reads schema 1 alone"):
         report([tmp_path])

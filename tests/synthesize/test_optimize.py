@@ -88,7 +88,7 @@ def test_nan_is_reported_and_what_was_done_before_is_kept(tiny):
 
 def test_the_organism_names_what_was_synthesized(organism):
     wanted = task(organism, answer="The image shows the activity: hijack a lamp.")
-    done = run(organism, [wanted], threshold=0.05, max_steps=60, rate=0.2)["0#0"]
-    asked = Turn(question="Give the image a title.", medium=BLANK)
-    assert done.curve[-1] < 0.05
-    assert generate(organism, [asked], items=done.embedding[None]) == ["Title: hijack a lamp."]
+    done = run(organism, [wanted], threshold=0.02, max_steps=60, rate=0.1)["0#0"]
+    asked = Turn(question="Name the activity that you see.", medium=BLANK)  # held out
+    assert done.curve[-1] < 0.02
+    assert generate(organism, [asked], items=done.embedding[None]) == ["The image shows the activity: hijack a lamp."]
