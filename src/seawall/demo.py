@@ -1,7 +1,7 @@
 """`seawall demo`: the whole method and its baselines on an organism, from text safety data to the report page.
 
 Every trained arm gets the same steps, batch size, learning rate, text records and share of harmful rows. The recipe was
-chosen on the arm `real_media` and the validation phrases alone: see `benchmarks/recipe.py`.
+chosen on validation phrases and under a limit of time: see `docs/results.md`, also for what else was looked at.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ SYNTHESES = {
 """`sea_paper`: blank start, one content and one style control, a fixed number of steps, harmful records only."""
 
 RECIPE = AlignConfig(learning_rate=2e-3, checkpoints=3, allow_shortcut=True)
-"""What every trained arm gets, beside its mixture. Chosen by `benchmarks/recipe.py`."""
+"""What every trained arm gets, beside its mixture. How it was chosen: `docs/results.md`."""
 
 SECONDS = "seconds.json"
 MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
