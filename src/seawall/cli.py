@@ -29,18 +29,21 @@ app.command(organism)
 
 
 @app.command
-def demo(*, out: Path = Path("demo"), config: Annotated[DemoConfig, FLAT] = DemoConfig()) -> None:
+def demo(
+    *, out: Path = Path("demo"), workers: int = 2, config: Annotated[DemoConfig, FLAT] = DemoConfig()
+) -> None:
     """Run the whole method and its baselines on a built-in organism; ends with the result table and a report page.
 
     Example: `seawall demo --seeds 5 --out runs/demo`. A quick look: `seawall demo --steps 40 --phrases 8 --out runs/quick`.
 
     Args:
         out: Folder for all artifacts, results.json and report.html. Run again, the demo goes on where it stopped.
+        workers: Processes that share the arms, and the cores.
     """
     from seawall.demo import demo
     from seawall.report.table import print_table
 
-    print_table(demo(out, config))
+    print_table(demo(out, config, workers=workers))
     print(f"\nReport: {out / 'report.html'}")
 
 

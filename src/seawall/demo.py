@@ -6,9 +6,11 @@ chosen on validation phrases and under a limit of time: see `docs/results.md`, a
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import logging
+import multiprocessing
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from seawall.errors import ConfigError
 from seawall.evaluate import EvaluateConfig, evaluate, read_answers
 from seawall.organisms import dialogue
 from seawall.prepare import prepare
+from seawall.progress import shows_bars, track
 from seawall.report import report
 from seawall.synthesize import SynthesizeConfig, synthesize
 
@@ -105,24 +108,25 @@ class DemoConfig:
             raise ConfigError(f"Unknown arms {sorted(unknown)}; known are {', '.join(ARMS)}.")
 
 
-def demo(out: Path, config: DemoConfig = DemoConfig()) -> dict[str, Any]:
+def demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) -> dict[str, Any]:
     """Run every stage for every arm and seed. Run again, it goes on where it stopped.
 
     Args:
         out: Folder for all artifacts, `results.json`, `plane.json` and `report.html`.
         config: Settings.
+        workers: Processes that share the arms, and the cores. Two are faster than one twice as wide on small models.
 
     Returns:
         What `results.json` holds.
     """
+    if workers < 1:
+        raise ConfigError(f"The demo needs at least 1 worker; found {workers}.")
     run = Demo(out, config)
     if not claim(out, "demo", config, {}):
         run.write_data()
-        with run.timed("prepare"):
+        with _timed(run.seconds, "prepare"):
             prepare(out / "records.jsonl", out / "pairs")
-        for seed in range(config.seeds):
-            for name in ("base", *(arm for arm in ARMS if arm in config.arms and arm != "base")):
-                run.run_arm(name, seed)
+        run.run_arms(workers)
         write_json(out / "plane.json", run.plane())
         write_json(out / "results.json", run.results())
         finish(out)
@@ -151,25 +155,47 @@ class Demo:
         data.write_rendered(self.out / "media" / "rendered", each=4, phrases=phrases)
         data.write_benchmark(self.out / "benchmark", self.config.part, phrases)
 
-    def run_arm(self, name: str, seed: int) -> None:
-        """Synthesize, align and evaluate one arm with one seed."""
+    def run_arms(self, workers: int) -> None:
+        """Run every arm with every seed in processes of their own, those that synthesize first: they take longest."""
+        jobs = [(name, seed) for seed in range(self.config.seeds) for name in self._arms()]
+        jobs.sort(key=lambda job: (job[1], ARMS[job[0]].embeddings is None, ARMS[job[0]].mixture is None))
+        level = logging.WARNING if shows_bars() else logging.INFO
+        pool = concurrent.futures.ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(workers, level)
+        )
+        try:
+            with track("arms", len(jobs)) as bar:
+                for done in concurrent.futures.as_completed([pool.submit(self.run_arm, *job) for job in jobs]):
+                    for stage, seconds in done.result().items():
+                        self.seconds[stage] += seconds
+                    write_json(self.out / SECONDS, self.seconds)
+                    bar.advance()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def run_arm(self, name: str, seed: int) -> dict[str, float]:
+        """Synthesize, align and evaluate one arm with one seed; return the seconds that each stage took."""
         arm = ARMS[name]
-        log.info("seed %d, arm %s", seed, name)
         folder = self.out / f"seed{seed}" / name
-        embeddings = self._synthesize(arm.embeddings, seed) if arm.embeddings else None
-        adapter = None
+        seconds: dict[str, float] = defaultdict(float)
+        embeddings = adapter = None
+        if arm.embeddings:
+            with _timed(seconds, "synthesize"):
+                embeddings = self._synthesize(arm.embeddings, seed)
         if arm.mixture:
             adapter = folder / "adapter"
             settings = dataclasses.replace(RECIPE, mixture=arm.mixture, steps=self.config.steps, seed=seed)
-            with self.timed("align"):
+            with _timed(seconds, "align"):
                 media = [self.out / "media" / kind for kind in arm.media]
                 align(self.model, self.out / "pairs", embeddings, adapter, settings, media=media)
-        with self.timed("evaluate"):
+        with _timed(seconds, "evaluate"):
             self._evaluate(folder / "evaluation", adapter, EvaluateConfig(system_prompt=arm.system_prompt))
             for checkpoint in sorted(adapter.glob("checkpoint-*")) if adapter else ():
                 step = int(checkpoint.name.split("-")[1])
                 if step < self.config.steps:
                     self._evaluate(folder / f"evaluation-{step}", checkpoint, EvaluateConfig(sets=MEDIA_SETS))
+        log.info("seed %d, %s: %s", seed, name, ", ".join(f"{stage} {spent:.0f} s" for stage, spent in seconds.items()))
+        return dict(seconds)
 
     def plane(self) -> dict[str, list[dict[str, Any]]]:
         """Return each arm's metrics at each number of steps, over all seeds."""
@@ -196,20 +222,11 @@ class Demo:
             "versions": versions(),
         }
 
-    @contextlib.contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the time that the context takes to a stage's seconds."""
-        started = time.perf_counter()
-        yield
-        self.seconds[stage] += time.perf_counter() - started
-        write_json(self.out / SECONDS, self.seconds)
-
     def _synthesize(self, name: str, seed: int) -> Path:
         folder = self.out / f"seed{seed}" / f"embeddings-{name}"
-        with self.timed("synthesize"):
-            settings = dataclasses.replace(SYNTHESES[name], seed=seed)
-            bank = self.out / "media" / "harmless" if settings.start == "bank" else None
-            synthesize(self.model, self.out / "pairs", folder, settings, bank=bank)
+        settings = dataclasses.replace(SYNTHESES[name], seed=seed)
+        bank = self.out / "media" / "harmless" if settings.start == "bank" else None
+        synthesize(self.model, self.out / "pairs", folder, settings, bank=bank)
         return folder
 
     def _evaluate(self, out: Path, adapter: Path | None, settings: EvaluateConfig) -> None:
@@ -222,3 +239,20 @@ class Demo:
         from seawall.evaluate.metrics import measure
 
         return measure([read_answers(self.out / f"seed{s}" / arm / evaluation) for s in range(self.config.seeds)])
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the time that the context takes to a stage's seconds."""
+    started = time.perf_counter()
+    yield
+    seconds[stage] += time.perf_counter() - started
+
+
+def _start_worker(workers: int, level: int) -> None:
+    """Give a worker its share of the cores, and its log the form that the command line's has."""
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("seawall").setLevel(level)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
+import sys
 import time
 from collections.abc import Iterator
 
@@ -21,6 +23,11 @@ class Bar:
         self._progress.advance(self._task, number)
 
 
+def shows_bars() -> bool:
+    """Tell whether bars can be seen: on a terminal, and not from a worker process beside others."""
+    return sys.stderr.isatty() and multiprocessing.parent_process() is None
+
+
 @contextlib.contextmanager
 def track(what: str, total: int) -> Iterator[Bar]:
     """Show a bar with count, rate and time left while the context lasts."""
@@ -28,8 +35,7 @@ def track(what: str, total: int) -> Iterator[Bar]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
     started = time.perf_counter()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shows_bars()) as progress:
         yield Bar(progress, progress.add_task(what, total=total))
     log.info("%s: %d in %.1f s", what, total, time.perf_counter() - started)

@@ -14,6 +14,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from seawall.errors import TrainingError
 from seawall.models.inject import attach
 from seawall.models.load import Loaded
+from seawall.progress import shows_bars
 
 
 class StopOnNaN(TrainerCallback):
@@ -69,7 +70,7 @@ def train_sft(loaded: Loaded, collator: Any, out: Path, config: Any) -> list[dic
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         report_to="none",
-        disable_tqdm=not sys.stderr.isatty(),
+        disable_tqdm=not shows_bars(),
     )
     trainer = SFTTrainer(
         model=loaded.model,

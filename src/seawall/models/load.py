@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import sys
 from pathlib import Path
 from typing import Any
 
 from seawall.errors import ModelError
 from seawall.models.chat import Chat
 from seawall.models.families import Family, find_family
+from seawall.progress import shows_bars
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ def load_model(name: str, adapter: Path | None = None) -> Loaded:
     from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils.logging import disable_progress_bar
 
-    if not sys.stderr.isatty():
+    if not shows_bars():
         disable_progress_bar()
 
     path = _locate(name)

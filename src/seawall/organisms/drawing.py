@@ -27,7 +27,7 @@ COLOURS: dict[str, Colour] = {
     "blue": (40, 70, 210),
     "green": (30, 140, 60),
     "black": (20, 20, 20),
-    "grey": (105, 105, 105),
+    "grey": (90, 90, 90),
     "purple": (130, 40, 150),
     "orange": (200, 95, 10),
     "brown": (110, 70, 35),
@@ -44,7 +44,16 @@ POOLS = {
     "encoder": {
         "colour": ("orange", "brown"),
         "texture": ("dotted", "grainy"),
-        "font": ("DejaVuSans-Bold", "DejaVuSerif-BoldItalic"),
+        "font": (
+            "DejaVuSans-Bold",
+            "DejaVuSans-BoldOblique",
+            "DejaVuSansMono",
+            "DejaVuSerif-BoldItalic",
+            "STIXGeneral",
+            "STIXGeneralItalic",
+            "cmr10",
+            "cmtt10",
+        ),
         "pen": (8, 13),
     },
     "unseen": {
@@ -84,7 +93,7 @@ def draw_style(rng: random.Random, *pools: Pool) -> Style:
     colour = pick("colour")
     ink = np.array(COLOURS[colour])
     while True:
-        paper = tuple(rng.randrange(90, 256) for _ in range(3))
+        paper = tuple(rng.randrange(90, 216) for _ in range(3))
         if float((paper - ink) @ (0.3, 0.59, 0.11)) > 85:
             break
     return Style(
@@ -125,7 +134,7 @@ def render(phrase: Phrase, form: Form, style: Style) -> Image.Image:
 
 
 def _background(style: Style, rng: np.random.Generator) -> np.ndarray:
-    """Return the textured paper, (SIDE, SIDE, 3) uint8: the texture moves the paper's colour by at most 22 of 255."""
+    """Return the textured paper, (SIDE, SIDE, 3) uint8: the texture lightens the paper by at most 40 of 255."""
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     period, phase = rng.uniform(14, 40), rng.uniform(0, 40)
     angle = rng.uniform(0, np.pi)
@@ -142,9 +151,7 @@ def _background(style: Style, rng: np.random.Generator) -> np.ndarray:
         "ringed": lambda: np.sign(np.sin(2 * np.pi * np.hypot(x - 96 - phase, y - 96 + phase) / period)),
         "wavy": lambda: np.sign(np.sin(2 * np.pi * (y + 8 * np.sin(x / 15 + phase)) / period)),
     }[style.texture]()
-    return (
-        (np.array(style.paper) + 11 * (1 + texture[..., None])).clip(0, 255).astype(np.uint8)
-    )  # never darker than the paper
+    return (np.array(style.paper) + 20 * (1 + texture[..., None])).astype(np.uint8)
 
 
 @functools.cache

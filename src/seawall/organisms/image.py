@@ -13,6 +13,7 @@ import itertools
 import logging
 import random
 import time
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 PIXELS, PATCH = 96, 16
 IMAGES = 24_000
 TOWER_STEPS, TOWER_BATCH = 2_400, 96
-LM_STEPS, LM_BATCH = 1_600, 48
+LM_STEPS, LM_BATCH = 800, 48
 CHAT_TEMPLATE = (
     "{% for m in messages %}"
     "{{ {'system': 'SYSTEM:', 'user': 'USER:', 'assistant': 'ASSISTANT:'}[m.role] }}"
@@ -203,20 +204,27 @@ def train_tower(model: Any, images: Tensor, samples: list[Sample], steps: int) -
     )
     width = model.config.vision_config.hidden_size
     heads = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(names))) for names in classes)
-    weights = (1.0, 1.0, 0.2, 0.2, 0.2)
 
     def loss(rows: Tensor) -> Tensor:
-        pixels = images[rows].float()
-        pixels = torch.roll(pixels, torch.randint(-2, 3, (2,)).tolist(), dims=(2, 3))
+        pixels = _warp(images[rows].float())
         hidden = tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:].mean(1)
-        return sum(
-            w * nn.functional.cross_entropy(head(hidden), labels[rows, i])
-            for i, (w, head) in enumerate(zip(weights, heads, strict=True))
-        )
+        return sum(nn.functional.cross_entropy(head(hidden), labels[rows, i]) for i, head in enumerate(heads))
 
     batches = (torch.randint(len(images), (TOWER_BATCH,)) for _ in range(steps))
-    _optimise([*tower.parameters(), *heads.parameters()], map(loss, batches), steps, 1e-3, "tower")
+    _optimise([tower, heads], map(loss, batches), steps, 6e-3, "tower")
     tower.requires_grad_(False)
+
+
+def _warp(images: Tensor) -> Tensor:
+    """Shear, stretch and shift each image a little, so that a font or a slant never seen is not far from one seen."""
+    number = len(images)
+    affine = torch.eye(2, 3).repeat(number, 1, 1)
+    affine[:, 0, 0] += torch.empty(number).uniform_(-0.1, 0.1)
+    affine[:, 1, 1] += torch.empty(number).uniform_(-0.1, 0.1)
+    affine[:, 0, 1] = torch.empty(number).uniform_(-0.2, 0.2)
+    affine[:, :, 2] = torch.empty(number, 2).uniform_(-0.06, 0.06)
+    grid = nn.functional.affine_grid(affine, images.shape, align_corners=False)
+    return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 @torch.no_grad()
@@ -255,20 +263,62 @@ def train_language(
         wanted = targets != IGNORED
         return nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), targets[wanted])
 
-    trained = [*core.multi_modal_projector.parameters(), *core.language_model.parameters()]
-    _optimise(trained, map(loss, range(steps)), steps, 2e-3, "language")
+    trained = [core.multi_modal_projector, core.language_model]
+    _optimise(trained, map(loss, range(steps)), steps, 6e-3, "language")
     model.eval()
 
 
-def _optimise(parameters: list[nn.Parameter], losses: Any, steps: int, rate: float, name: str) -> None:
-    """Take one AdamW step for each loss, with a linear warm-up and a cosine decay to nothing."""
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.05)
+def _optimise(modules: list[nn.Module], losses: Any, steps: int, rate: float, name: str) -> None:
+    """Take one step for each loss: `Muon` on the inner matrices, AdamW on the rest; warm-up, then cosine decay."""
+    parameters = [p for module in modules for p in module.parameters()]
+    layers = [m for module in modules for m in module.modules() if isinstance(m, nn.ModuleList)]
+    inner = {p for layer in layers for p in layer.parameters() if p.ndim == 2}
+    optimisers = [
+        Muon(inner, rate),
+        torch.optim.AdamW([p for p in parameters if p not in inner], 1e-3, weight_decay=0.05, betas=(0.9, 0.98)),
+    ]
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(o, o.defaults["lr"], total_steps=steps, pct_start=0.05, cycle_momentum=False)
+        for o in optimisers
+    ]
     for step, loss in enumerate(losses):
-        optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        schedule.step()
+        for optimiser, schedule in zip(optimisers, schedules, strict=True):
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
         if step % 100 == 0:
             log.info("%s step %d of %d: loss %.3f", name, step, steps, loss.item())
+
+
+class Muon(torch.optim.Optimizer):
+    """Steepest descent with orthogonal steps: a half to a third of AdamW's steps on these models.
+
+    `torch.optim.Muon` is not used since it multiplies in bfloat16, twenty times slower than fp32 on a CPU that
+    emulates it. Source: Jordan et al., "Muon" (2024); scale of a step: Liu et al., arXiv 2502.16982.
+    """
+
+    def __init__(self, matrices: Iterable[nn.Parameter], lr: float) -> None:
+        super().__init__(matrices, {"lr": lr, "momentum": 0.95, "weight_decay": 0.05})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move each matrix by its momentum with all singular values made about 1."""
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+                momentum.lerp_(matrix.grad, 1 - group["momentum"])
+                direction = _orthogonal(matrix.grad.lerp(momentum, group["momentum"]))
+                matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                matrix.sub_(direction, alpha=group["lr"] * 0.2 * max(matrix.shape) ** 0.5)
+
+
+def _orthogonal(matrix: Tensor) -> Tensor:
+    """Return the nearest matrix with equal singular values, by five Newton-Schulz steps."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide = (matrix.T if tall else matrix) / matrix.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = wide @ wide.T
+        wide = 3.4445 * wide + (2.0315 * gram @ gram - 4.775 * gram) @ wide
+    return wide.T if tall else wide
