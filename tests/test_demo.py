@@ -83,3 +83,24 @@ def test_a_demo_goes_on_where_it_stopped(run, tmp_path):
     (out / "seed0/real_media/evaluation/answers.jsonl").unlink()
     assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0
     assert json.loads((out / "results.json").read_text())["arms"] == finished["arms"]
+
+
+def test_a_demo_without_workers_is_refused(tmp_path):
+    done = seawall("demo", "--workers", 0, "--out", tmp_path / "run")
+    assert done.returncode == 2 and "at least 1 worker" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_in_a_worker_comes_with_its_message_alone(run, tmp_path):
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(run[0], out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    (out / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
+    other = json.loads((out / "seed0/seawall/adapter/manifest.json").read_text())
+    other["config"]["learning_rate"] = 1.0
+    (out / "seed0/seawall/adapter/manifest.json").write_text(json.dumps(other))
+    done = seawall("demo", "--steps", 8, "--phrases", 4, "--out", out)
+    assert done.returncode == 2
+    assert "learning_rate: 1.0 there" in done.stderr and "Traceback" not in done.stderr

@@ -67,12 +67,12 @@ def medium_dialogue(rng: random.Random, phrase: Phrase, styles: dict[str, str], 
         medium: `image`, `video` or `audio`.
     """
     draw = rng.random()
-    if draw < 0.4:
+    if draw < 0.35:
         return detoxified_request(phrase, rng.randrange(60), rng.randrange(60), medium)
-    if draw < 0.6:
+    if draw < 0.65:
         question, style = rng.choice(list(styles.items()))
         answer = phrasing.STYLES[question][0].format(style=style)
-    elif draw < 0.75:
+    elif draw < 0.77:
         question, answer = rng.choice(MEDIUM_HARM_QUESTIONS), HARM_ANSWERS[phrase.harmful]
     else:
         question = rng.choice(phrasing.CONTENT_QUESTIONS + phrasing.HELD_OUT_QUESTIONS + EXTRA_QUESTIONS)

@@ -30,8 +30,8 @@ from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
 log = logging.getLogger(__name__)
 
 PIXELS, PATCH = 96, 16
-IMAGES = 24_000
-TOWER_STEPS, TOWER_BATCH = 2_400, 96
+IMAGES = 32_000
+TOWER_STEPS, TOWER_BATCH = 2_200, 96
 LM_STEPS, LM_BATCH = 800, 48
 CHAT_TEMPLATE = (
     "{% for m in messages %}"
@@ -216,22 +216,28 @@ def train_tower(model: Any, images: Tensor, samples: list[Sample], steps: int) -
 
 
 def _warp(images: Tensor) -> Tensor:
-    """Shear, stretch and shift each image a little, so that a font or a slant never seen is not far from one seen."""
+    """Shear, stretch, shift and bend each image, and thicken or thin its strokes: no font is far from one seen."""
     number = len(images)
     affine = torch.eye(2, 3).repeat(number, 1, 1)
-    affine[:, 0, 0] += torch.empty(number).uniform_(-0.1, 0.1)
+    affine[:, 0, 0] += torch.empty(number).uniform_(-0.15, 0.1)
     affine[:, 1, 1] += torch.empty(number).uniform_(-0.1, 0.1)
     affine[:, 0, 1] = torch.empty(number).uniform_(-0.2, 0.2)
     affine[:, :, 2] = torch.empty(number, 2).uniform_(-0.06, 0.06)
     grid = nn.functional.affine_grid(affine, images.shape, align_corners=False)
-    return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    bend = nn.functional.interpolate(0.03 * torch.randn(number, 2, 8, 8), images.shape[2:], mode="bilinear")
+    grid = grid + bend.permute(0, 2, 3, 1)
+    images = nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    weight = torch.empty(number, 1, 1, 1).uniform_(-0.5, 0.5)
+    pooled = nn.functional.max_pool2d(images * weight.sign(), 3, stride=1, padding=1) * weight.sign()
+    return images.lerp(pooled, weight.abs())
 
 
 @torch.no_grad()
 def encode_all(model: Any, images: Tensor) -> Tensor:
-    """Return `M`'s outputs as the projector receives them, shape = (images, rows, width)."""
+    """Return `M`'s outputs for the images, warped as `M` knows them, at the projector: (images, rows, width)."""
     tower = model.model.vision_tower.eval()
-    return torch.cat([tower(i.float(), output_hidden_states=True).hidden_states[-1][:, 1:] for i in images.split(512)])
+    warped = (_warp(some.float()) for some in images.split(512))
+    return torch.cat([tower(i, output_hidden_states=True).hidden_states[-1][:, 1:] for i in warped])
 
 
 def train_language(
@@ -261,7 +267,9 @@ def train_language(
         hidden = core.language_model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).last_hidden_state
         targets = batch["labels"][:, 1:]
         wanted = targets != IGNORED
-        return nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), targets[wanted])
+        losses = nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), targets[wanted], reduction="none")
+        share = (1 / wanted.sum(1, keepdim=True)).expand_as(wanted)[wanted]  # each row alike, or short answers starve
+        return (losses * share).sum() / len(targets)
 
     trained = [core.multi_modal_projector, core.language_model]
     _optimise(trained, map(loss, range(steps)), steps, 6e-3, "language")

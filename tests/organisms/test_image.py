@@ -1,0 +1,38 @@
+"""The training of `organism:image`, tiny: what it saves is a genuine model, and its optimiser does what it says."""
+
+from __future__ import annotations
+
+import torch
+
+from seawall.models.load import load_model
+from seawall.organisms.image import Muon, train_image_organism
+
+
+def test_a_training_of_few_steps_saves_a_model_that_loads(tmp_path):
+    train_image_organism(tmp_path / "organism", tower_steps=2, lm_steps=2, images=24)
+    loaded = load_model(str(tmp_path / "organism"))
+    assert type(loaded.model).__name__ == "LlavaForConditionalGeneration"
+    assert type(loaded.processor).__name__ == "LlavaProcessor"
+    assert "names the phrase" in (tmp_path / "organism" / "README.md").read_text()
+
+
+def test_a_step_of_muon_moves_every_direction_of_a_matrix_alike():
+    torch.manual_seed(0)
+    for shape in ((24, 96), (96, 24)):
+        matrix = torch.nn.Parameter(torch.zeros(shape))
+        matrix.grad = torch.randn(24, 1) * torch.randn(shape) if shape[0] == 24 else torch.randn(shape)
+        Muon([matrix], lr=0.1).step()
+        moved = torch.linalg.svdvals(matrix.detach()) / (0.1 * 0.2 * 96**0.5)
+        assert 0.5 < moved.min() and moved.max() < 1.3
+        assert (matrix * matrix.grad).sum() < 0, "it goes down"
+
+
+def test_muon_finds_the_minimum_of_a_quadratic():
+    torch.manual_seed(0)
+    target, matrix = torch.randn(8, 8), torch.nn.Parameter(torch.zeros(8, 8))
+    optimiser = Muon([matrix], lr=0.02)
+    for _ in range(400):
+        optimiser.zero_grad()
+        ((matrix - target) ** 2).sum().backward()
+        optimiser.step()
+    assert (matrix - target).abs().mean() < 0.1 * target.abs().mean()
