@@ -29,9 +29,7 @@ app.command(organism)
 
 
 @app.command
-def demo(
-    *, out: Path = Path("demo"), workers: int = 2, config: Annotated[DemoConfig, FLAT] = DemoConfig()
-) -> None:
+def demo(*, out: Path = Path("demo"), workers: int = 2, config: Annotated[DemoConfig, FLAT] = DemoConfig()) -> None:
     """Run the whole method and its baselines on a built-in organism; ends with the result table and a report page.
 
     Example: `seawall demo --seeds 5 --out runs/demo`. A quick look: `seawall demo --steps 40 --phrases 8 --out runs/quick`.

@@ -275,7 +275,9 @@ def _optimise(modules: list[nn.Module], losses: Any, steps: int, rate: float, na
         torch.optim.AdamW([p for p in parameters if p not in inner], 1e-3, weight_decay=0.05, betas=(0.9, 0.98)),
     ]
     schedules = [
-        torch.optim.lr_scheduler.OneCycleLR(o, o.defaults["lr"], total_steps=steps, pct_start=0.05, cycle_momentum=False)
+        torch.optim.lr_scheduler.OneCycleLR(
+            o, o.defaults["lr"], total_steps=steps, pct_start=0.05, cycle_momentum=False
+        )
         for o in optimisers
     ]
     for step, loss in enumerate(losses):
