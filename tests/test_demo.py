@@ -48,6 +48,7 @@ def test_table_and_page_are_shown(run):
     out, done = run
     assert all(arm in done.stdout for arm in ARMS)
     assert str(out / "report.html") in done.stdout
+    assert "Warning" not in done.stderr, "what libraries warn each other of is not for users"
     assert "data:image/png;base64," in (out / "report.html").read_text()
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 import seawall as stages
 from seawall import AlignConfig, EvaluateConfig, PrepareConfig, SeawallError, SynthesizeConfig, __version__
 from seawall.demo import DemoConfig
+from seawall.progress import set_up_log
 
 FLAT = Parameter(name="*")
 
@@ -210,9 +209,7 @@ def main() -> None:
     """Run the command line: exit 0 when done, 2 when the input is at fault, 1 on anything else."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads slow down tenfold beside another process
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries to each other, nothing a user can mend
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("seawall").setLevel(logging.INFO)
+    set_up_log()
     try:
         app(exit_on_error=False)
     except CycloptsError:  # cyclopts has printed it

@@ -23,7 +23,7 @@ from seawall.errors import ConfigError
 from seawall.evaluate import EvaluateConfig, evaluate, read_answers
 from seawall.organisms import dialogue
 from seawall.prepare import prepare
-from seawall.progress import shows_bars, track
+from seawall.progress import set_up_log, shows_bars, track
 from seawall.report import report
 from seawall.synthesize import SynthesizeConfig, synthesize
 
@@ -103,7 +103,7 @@ class DemoConfig:
         if self.modality != "image":
             raise ConfigError(f"There is no demo for the modality {self.modality!r} yet; there is one for 'image'.")
         if self.seeds < 1 or self.steps < 4:
-            raise ConfigError(f"The demo needs at least 1 seed and 3 steps; found {self.seeds} and {self.steps}.")
+            raise ConfigError(f"The demo needs at least 1 seed and 4 steps; found {self.seeds} and {self.steps}.")
         if unknown := set(self.arms) - set(ARMS):
             raise ConfigError(f"Unknown arms {sorted(unknown)}; known are {', '.join(ARMS)}.")
 
@@ -250,9 +250,8 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _start_worker(workers: int, level: int) -> None:
-    """Give a worker its share of the cores, and its log the form that the command line's has."""
+    """Give a worker its share of the cores, and the log of the command line."""
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("seawall").setLevel(level)
+    set_up_log(level)

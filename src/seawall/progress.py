@@ -1,4 +1,4 @@
-"""Progress bars on standard error; silent where it is not a terminal, where a line a stage goes to the log instead."""
+"""What users see of long work, on standard error: bars on a terminal, elsewhere a line a stage in the log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,13 @@ class Bar:
     def advance(self, number: int = 1) -> None:
         """Count `number` more as done."""
         self._progress.advance(self._task, number)
+
+
+def set_up_log(level: int = logging.INFO) -> None:
+    """Let a process of the command line log plainly, from `level` on, and keep libraries' warnings to each other quiet."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("seawall").setLevel(level)
 
 
 def shows_bars() -> bool:
