@@ -74,7 +74,20 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_answers(tiny):
         with torch.no_grad():
             expected.append(tiny.model(**batch).loss.item())
     loss = losses(tiny, one.embedding[None], [one.turns])
-    assert loss.item() == pytest.approx(sum(expected) / 2, rel=1e-4)
+    assert loss[0].tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_style_question_shapes_the_embedding_but_does_not_keep_it_from_being_done(tiny):
+    style = Turn(question="What is the main colour?", answer="The main colour is red.", medium=BLANK)
+    plain, styled = run(tiny, [task(tiny)], max_steps=20)["0#0"], task(tiny)
+    styled.style = style
+    assert not torch.allclose(run(tiny, [styled], max_steps=20)["0#0"].embedding, plain.embedding)
+
+    content = plain.curve[-1]
+    mean = losses(tiny, plain.embedding[None], [[*plain.turns, style]]).mean().item()
+    assert content < mean
+    done = dataclasses.replace(task(tiny), style=style, embedding=plain.embedding)
+    assert run(tiny, [done], threshold=(content + mean) / 2)["0#0"].steps == 0
 
 
 def test_nan_is_reported_and_what_was_done_before_is_kept(tiny):

@@ -19,8 +19,8 @@ from seawall.models.inject import inject
 from seawall.models.load import Loaded
 
 
-def controls(pair: dict[str, Any], content_questions: int, modality: str, seed: str) -> list[Turn]:
-    """Return the auxiliary turns of a record: its content controls, its own question first, and its style control.
+def controls(pair: dict[str, Any], content_questions: int, modality: str, seed: str) -> tuple[list[Turn], Turn]:
+    """Return the auxiliary turns of a record: its content controls, its own question first; and its style control.
 
     Args:
         pair: A line of `pairs.jsonl`.
@@ -34,11 +34,11 @@ def controls(pair: dict[str, Any], content_questions: int, modality: str, seed: 
     others = [question for question in others if question != own]
     questions = [own, *rng.sample(others, min(content_questions - 1, len(others)))]
     content = [Turn(question=q, answer=pair["content"]["answer"], medium=BLANK) for q in questions]
-    return [*content, Turn(**pair["style"], medium=BLANK)]
+    return content, Turn(**pair["style"], medium=BLANK)
 
 
 def losses(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]]) -> Tensor:
-    """Return each record's loss.
+    """Return the loss of each auxiliary turn of each record; a record's loss is their mean.
 
     Args:
         loaded: The frozen model.
@@ -46,7 +46,7 @@ def losses(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]]) 
         turns: The auxiliary turns of each record; as many for each.
 
     Returns:
-        Tensor, shape = (records,), in nats a token; differentiable in `embeddings`.
+        Tensor, shape = (records, turns), in nats a token; differentiable in `embeddings`.
     """
     each = len(turns[0])
     batch = loaded.chat.batch([turn for record in turns for turn in record])
@@ -59,4 +59,4 @@ def losses(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]]) 
         loaded.model.lm_head(hidden[:, :-1][wanted]).float(), labels[wanted], reduction="none"
     )
     row_losses = torch.zeros(len(labels), device=labels.device).index_add(0, row, token_losses) / wanted.sum(1)
-    return row_losses.view(-1, each).mean(1)
+    return row_losses.view(-1, each)

@@ -22,11 +22,13 @@ class Task:
     key: str
     """`<record id>#<copy>`."""
     turns: list[Turn]
-    """Its auxiliary turns."""
+    """Its content controls: they say when it is done."""
+    style: Turn | None = None
+    """Its style control: it varies `E`, and a model that cannot answer it must not keep the record from being done."""
     embedding: Tensor
     """`E`, shape = (rows, width), fp32; the start until it is optimised."""
     curve: list[float] = dataclasses.field(default_factory=list)
-    """Loss before each step and at the end, in nats a token."""
+    """Loss of the content controls before each step and at the end, in nats a token."""
     verified: bool = False
     """Whether the model recovered the phrase under the held-out questions."""
     starts: int = 1
@@ -55,7 +57,8 @@ def optimize(
         loaded: The model; its parameters are frozen.
         tasks: What to do; read lazily.
         rate: Adam's learning rate, in the units of `E`.
-        threshold: A task is done when its loss is below this, in nats a token. 0 runs all `max_steps`.
+        threshold: A task is done when the loss of its content controls is below this, in nats a token. 0 runs all
+            `max_steps`.
         max_steps: ... or after so many steps.
         batch_size: Tasks in one forward pass.
 
@@ -71,13 +74,14 @@ def optimize(
         if not active:
             return
         batch = torch.stack([parameter for _, parameter, _ in active])
-        loss = losses(loaded, batch, [task.turns for task, _, _ in active])
-        loss.sum().backward()
+        loss = losses(loaded, batch, [[*task.turns, *([task.style] if task.style else [])] for task, _, _ in active])
+        loss.mean(1).sum().backward()
         going_on = []
-        for (task, parameter, adam), value in zip(active, loss.tolist(), strict=True):
-            if not math.isfinite(value):
+        for (task, parameter, adam), each in zip(active, loss.tolist(), strict=True):
+            value = sum(each[: len(task.turns)]) / len(task.turns)
+            if not math.isfinite(sum(each)):
                 raise TrainingError(
-                    f"The synthesis of {task.key!r} reached a loss of {value} after {task.steps} steps. Finished embeddings "
+                    f"The synthesis of {task.key!r} reached a loss of {sum(each)} after {task.steps} steps. Finished embeddings "
                     "are kept; lower the rate, or check the model's precision, and run again with another --out."
                 )
             task.curve.append(value)

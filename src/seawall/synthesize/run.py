@@ -119,8 +119,8 @@ def _make_all(loaded: Loaded, store: EmbeddingStore, todo: deque, starts: Tensor
 
 def _new_task(key: str, pair: dict, loaded: Loaded, starts: Tensor, config: SynthesizeConfig, attempt: int) -> Task:
     seed = f"{config.seed}/{key}/{attempt}"
-    turns = controls(pair, config.content_questions, loaded.family.modality, seed)
-    return Task(key=key, turns=turns, embedding=choose_start(starts, seed), starts=attempt)
+    content, style = controls(pair, config.content_questions, loaded.family.modality, seed)
+    return Task(key=key, turns=content, style=style, embedding=choose_start(starts, seed), starts=attempt)
 
 
 def _facts(task: Task, pair: dict) -> dict[str, Any]:
