@@ -135,7 +135,7 @@ def synthesis_curve(stores: dict[str, Sequence[dict[str, Any]]]) -> str:
         # Each share lasts past the last step, else one that comes only there would not be seen.
         taken, shares = [0, *taken, 1.05 * longest], [0, *shares, *(shares[-1:] or [0])]
         verified.step(taken, shares, where="post", color=colour(arm), lw=1.6)
-    loss.set(yscale="log", title="loss, nats a token", xlabel="step")
+    loss.set(yscale="log", title="loss of the content questions, nats a token", xlabel="step")
     verified.set(title="share verified", xlabel="step", ylim=(-0.02, 1.02))
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return _svg(figure, "synthesis_curve", "Loss against step, and share of embeddings verified, for each synthesis")
