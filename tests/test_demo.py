@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,21 @@ def test_an_error_in_a_worker_comes_with_its_message_alone(run, tmp_path):
     done = seawall("demo", "--steps", 8, "--phrases", 4, "--out", out)
     assert done.returncode == 2
     assert "learning_rate: 1.0 there" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_interrupted_demo_says_so_and_goes_on(run, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "seawall", "demo", "--steps", "8", "--phrases", "4", "--out", str(out)]
+    # the terminal sends Ctrl-C to the whole group; a background job of a shell would inherit that it is ignored
+    heeded = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    begun = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeded)
+    while not list(out.glob("seed0/*/adapter/manifest.json")):
+        assert begun.poll() is None
+        time.sleep(0.1)
+    os.killpg(begun.pid, signal.SIGINT)
+    _, errors = begun.communicate(timeout=120)
+    assert begun.returncode == 1 and "interrupted. What was finished is kept" in errors
+    assert "Traceback" not in errors
+    assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0
+    arms = [json.loads((folder / "results.json").read_text())["arms"] for folder in (out, run[0])]
+    assert arms[0] == arms[1], "as if nothing had happened"

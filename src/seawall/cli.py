@@ -22,6 +22,7 @@ app = App(
     name="seawall",
     version=__version__,
     help="Make multimodal models refuse harm that arrives through an image, with nothing but text safety data.",
+    suppress_keyboard_interrupt=False,  # `main` says what an interruption means
 )
 organism = App(name="organism", help="The built-in models: list, train, export.")
 app.command(organism)
