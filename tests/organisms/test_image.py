@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from seawall.models.load import load_model
-from seawall.organisms.image import Muon, train_image_organism
+from seawall.organisms.image import Muon, _warp, train_image_organism
 
 
 def test_a_training_of_few_steps_saves_a_model_that_loads(tmp_path):
@@ -25,3 +25,13 @@ def test_a_step_of_muon_moves_every_direction_of_a_matrix_alike():
         moved = torch.linalg.svdvals(matrix.detach()) / (0.1 * 0.2 * 96**0.5)
         assert moved.min() > 0.5 and moved.max() < 1.3
         assert (matrix * matrix.grad).sum() < 0, "it goes down"
+
+
+def test_warping_moves_each_image_differently_and_only_a_little():
+    torch.manual_seed(0)
+    images = torch.zeros(4, 3, 96, 96)
+    images[:, :, 40:56, 40:56] = 1.0
+    warped = _warp(images)
+    assert warped.shape == images.shape
+    assert all((warped[i] - warped[j]).abs().max() > 0.5 for i in range(4) for j in range(i))
+    assert all((warped[i] * images[i]).sum() > 0.5 * images[i].sum() for i in range(4)), "it stays where it was"

@@ -105,3 +105,19 @@ def test_the_organism_names_what_was_synthesized(organism):
     asked = Turn(question="Name the activity that you see.", medium=BLANK)  # held out
     assert done.curve[-1] < 0.02
     assert generate(organism, [asked], items=done.embedding[None]) == ["The image shows the activity: hijack a lamp."]
+
+
+def test_a_record_is_optimised_on_its_content_questions_and_its_style_question(tiny):
+    from seawall.synthesize import SynthesizeConfig
+    from seawall.synthesize.run import _new_task
+
+    pair = {
+        "category": "activity",
+        "content": {"question": "What does the image show?", "answer": "The image shows the activity: wash a car."},
+        "style": {"question": "What is the main colour of the image?", "answer": "The main colour is red."},
+    }
+    starts = encode_media(tiny, [BLANK])
+    made = _new_task("0#0", pair, tiny, starts, SynthesizeConfig(content_questions=3), attempt=1)
+    assert len({turn.question for turn in made.turns}) == 3
+    assert {turn.answer for turn in made.turns} == {"The image shows the activity: wash a car."}
+    assert made.style == Turn(**pair["style"], medium=BLANK)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from seawall.artifacts import write_json
-from seawall.models.chat import BLANK, IGNORED, Chat, Turn
+from seawall.models.chat import BLANK, Chat, Turn, answer_losses
 from seawall.organisms import dialogue, drawing
 from seawall.organisms.card import measure_organism, write_card
 from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
@@ -254,11 +254,8 @@ def train_language(
         media = core.multi_modal_projector(features[rows]).flatten(0, 1)
         embedded = embedded.masked_scatter((batch["input_ids"] == image_token)[..., None], media)
         hidden = core.language_model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).last_hidden_state
-        targets = batch["labels"][:, 1:]
-        wanted = targets != IGNORED
-        losses = nn.functional.cross_entropy(model.lm_head(hidden[:, :-1][wanted]), targets[wanted], reduction="none")
-        share = (1 / wanted.sum(1, keepdim=True)).expand_as(wanted)[wanted]  # each row alike, or short answers starve
-        return (losses * share).sum() / len(targets)
+        # each row counts alike: in a mean over tokens the short answers starve
+        return answer_losses(hidden, batch["labels"], model.lm_head).mean()
 
     trained = [core.multi_modal_projector, core.language_model]
     _optimise(trained, map(loss, range(steps)), steps, 6e-3, "language")

@@ -10,11 +10,10 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from seawall import phrasing
-from seawall.models.chat import BLANK, IGNORED, Turn
+from seawall.models.chat import BLANK, Turn, answer_losses
 from seawall.models.inject import inject
 from seawall.models.load import Loaded
 
@@ -50,13 +49,7 @@ def losses(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]]) 
     """
     each = len(turns[0])
     batch = loaded.chat.batch([turn for record in turns for turn in record])
-    labels = batch.pop("labels")[:, 1:].to(embeddings.device)
-    wanted = labels != IGNORED
+    labels = batch.pop("labels")
     with inject(loaded.model, loaded.family, embeddings.repeat_interleave(each, 0)):
         hidden = loaded.model.model(**batch, use_cache=False).last_hidden_state
-    row, _ = wanted.nonzero(as_tuple=True)
-    token_losses = nn.functional.cross_entropy(
-        loaded.model.lm_head(hidden[:, :-1][wanted]).float(), labels[wanted], reduction="none"
-    )
-    row_losses = torch.zeros(len(labels), device=labels.device).index_add(0, row, token_losses) / wanted.sum(1)
-    return row_losses.view(-1, each)
+    return answer_losses(hidden, labels, loaded.model.lm_head).view(-1, each)
