@@ -289,7 +289,7 @@ def _optimise(modules: list[nn.Module], losses: Any, steps: int, rate: float, na
 
 
 class Muon(torch.optim.Optimizer):
-    """Steepest descent with orthogonal steps: a half to a third of AdamW's steps on these models.
+    """Steepest descent with orthogonal steps: about half of AdamW's number on these models.
 
     `torch.optim.Muon` is not used since it multiplies in bfloat16, twenty times slower than fp32 on a CPU that
     emulates it. Source: Jordan et al., "Muon" (2024); scale of a step: Liu et al., arXiv 2502.16982.
