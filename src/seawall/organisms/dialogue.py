@@ -70,7 +70,9 @@ def medium_dialogue(rng: random.Random, phrase: Phrase, styles: dict[str, str], 
     if draw < 0.35:
         return detoxified_request(phrase, rng.randrange(60), rng.randrange(60), medium)
     if draw < 0.65:
-        question, style = rng.choice(list(styles.items()))
+        # as often as a question has answers: form is learned at once, colour slowly
+        weights = [len(phrasing.STYLES[question][1]) for question in styles]
+        question, style = rng.choices(list(styles.items()), weights)[0]
         answer = phrasing.STYLES[question][0].format(style=style)
     elif draw < 0.77:
         question, answer = rng.choice(MEDIUM_HARM_QUESTIONS), HARM_ANSWERS[phrase.harmful]
