@@ -20,8 +20,8 @@ from seawall.evaluate import evaluate, read_answers
 from seawall.evaluate.metrics import measure
 from seawall.prepare import prepare
 
-RATES = (5e-4, 1e-3, 2e-3)
-STEPS = (200, 400)
+RATES = (1e-3, 2e-3)
+STEPS = (120, 240)
 
 
 def main() -> None:

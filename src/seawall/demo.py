@@ -90,7 +90,7 @@ class DemoConfig:
     """Which organism."""
     seeds: int = 1
     """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
-    steps: int = 120
+    steps: int = 240
     """Optimiser steps of every trained arm."""
     phrases: int | None = None
     """Use only so many phrases of each kind: a quick look, not a result."""

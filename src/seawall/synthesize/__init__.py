@@ -23,7 +23,7 @@ class SynthesizeConfig:
     """Content questions optimised for each embedding, beside its style question."""
     rate: float = 0.2
     """Adam's learning rate, as a share of the standard deviation of the starts."""
-    threshold: float = 0.05
+    threshold: float = 0.01
     """An embedding is done when the loss of its content questions is below this, in nats a token; 0 always takes `max_steps`."""
     max_steps: int = 60
     """Most steps from one start."""
