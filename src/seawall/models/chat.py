@@ -109,6 +109,23 @@ class Chat:
         """Return the texts of generated ids, shape = (rows, length)."""
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
+    @property
+    def blank_size(self) -> float:
+        """Size of the blank: pixels, frames or seconds."""
+        if self.blank:
+            return self.blank
+        size = getattr(getattr(self.processor, "image_processor", None), "size", None) or {}
+        if not (edge := size.get("shortest_edge") or size.get("height")):
+            raise ModelError(
+                f"The processor of {self.family.model_type!r} does not say how large its {self.modality.name}s are. Give "
+                "the size of the blank in the table's row, or to `load_model`."
+            )
+        return edge
+
+    def load(self, medium: Path | str) -> Any:
+        """Return a medium, or the blank, as the processor takes it."""
+        return self.modality.blank(self.blank_size) if medium == BLANK else read_medium(self.modality, medium)
+
     def _encode(self, turn: Turn) -> tuple[tuple[int, ...], int, dict[str, list[int]]]:
         """Return the ids of prompt and answer, where the answer begins, and the `ALIGNED` values of each id."""
         messages = self._messages(turn)
@@ -153,10 +170,11 @@ class Chat:
 
     def _process(self, prompt: str, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
         """Return what the processor makes of a prompt with one medium."""
-        found = self.modality.blank(self._blank_size()) if medium == BLANK else read_medium(self.modality, medium)
+        loaded = self.load(medium)
         if fitted:
-            found = self.modality.fit(found, self._blank_size())
-        return self.processor(text=[prompt], **{self.modality.argument: [found]}, return_tensors="pt")
+            loaded = self.modality.fit(loaded, self.blank_size)
+        media = {self.modality.argument: [loaded], **self.modality.settings}
+        return self.processor(text=[prompt], **media, return_tensors="pt")
 
     def _media_inputs(self, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
         """Return what the processor makes of a medium alone; `fitted` cuts or scales it to the size of the blank."""
@@ -164,17 +182,6 @@ class Chat:
         outputs = self._process(prompt, medium, fitted)
         text = ("input_ids", "attention_mask", "labels", *ALIGNED)
         return {name: value for name, value in outputs.items() if name not in text}
-
-    def _blank_size(self) -> float:
-        if self.blank:
-            return self.blank
-        size = getattr(getattr(self.processor, "image_processor", None), "size", None) or {}
-        if not (edge := size.get("shortest_edge") or size.get("height")):
-            raise ModelError(
-                f"The processor of {self.family.model_type!r} does not say how large its {self.modality.name}s are. Give "
-                "the size of the blank in the table's row, or to `load_model`."
-            )
-        return edge
 
 
 def join_media(media: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ This is the only place that knows a module path of a transformers model.
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import Any
 
 from seawall.errors import ModelError
@@ -17,10 +18,14 @@ class Family:
 
     model_type: str
     """`config.model_type` of its checkpoints."""
+    tower: str | None = None
+    """`config.vision_config.model_type`, where checkpoints of one `model_type` differ in it; None fits any."""
     modality: str
     """`image`, `video`, `audio`, or one that was registered."""
     encoder_layers: str | None
     """The layers of `M` that are skipped when every medium is synthetic; None where nothing is skipped."""
+    tuple_layers: bool = False
+    """Whether such a layer returns a tuple."""
     projector: str
     """`P`: the module whose first argument a synthetic embedding replaces."""
     deep_projectors: str | None = None
@@ -45,20 +50,46 @@ class Family:
         return tuple(path for path in paths if path)
 
 
-def _image(model_type: str, encoder_layers: str, projector: str, **more: Any) -> Family:
+def _row(model_type: str, modality: str, encoder_layers: str, projector: str, **more: Any) -> Family:
+    settings = {"auto_class": "AutoModelForMultimodalLM", "checked_on": "5.23.0", **more}
     return Family(
-        model_type=model_type,
-        modality="image",
-        encoder_layers=encoder_layers,
-        projector=projector,
-        **{"checked_on": "5.23.0", **more},
+        model_type=model_type, modality=modality, encoder_layers=encoder_layers, projector=projector, **settings
     )
 
 
 FAMILIES = [
-    _image("llava", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _image("llava_next", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _image("qwen2_vl", "visual.blocks", "visual.merger", blank=448),
+    _row("llava", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
+    _row("llava", "image", "vision_tower.transformer.layers", "multi_modal_projector", tower="pixtral", blank=448),
+    _row("vipllava", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
+    _row("llava_next", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
+    _row("llava_onevision", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
+    _row("llava_onevision", "video", "vision_tower.encoder.layers", "multi_modal_projector", blank=8),
+    _row("llava_next_video", "video", "vision_tower.encoder.layers", "multi_modal_projector", blank=8),
+    _row("llava_next_video", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
+    _row("video_llava", "video", "video_tower.encoder.layers", "multi_modal_projector", blank=8),
+    _row("video_llava", "image", "image_tower.encoder.layers", "multi_modal_projector"),
+    _row("qwen2_vl", "image", "visual.blocks", "visual.merger", blank=448),
+    _row("qwen2_vl", "video", "visual.blocks", "visual.merger", blank=8),
+    _row("qwen2_5_vl", "image", "visual.blocks", "visual.merger", blank=448),
+    _row("qwen2_5_vl", "video", "visual.blocks", "visual.merger", blank=8),
+    _row("qwen3_vl", "image", "visual.blocks", "visual.merger", deep_projectors="visual.deepstack_merger_list", blank=512),
+    _row("qwen3_vl", "video", "visual.blocks", "visual.merger", deep_projectors="visual.deepstack_merger_list", blank=8),
+    _row("qwen2_5_omni_thinker", "image", "visual.blocks", "visual.merger", blank=448),
+    _row("qwen2_5_omni_thinker", "video", "visual.blocks", "visual.merger", blank=8),
+    _row("qwen2_5_omni_thinker", "audio", "audio_tower.layers", "audio_tower.proj", tuple_layers=True, blank=30),
+    _row("qwen3_omni_moe_thinker", "image", "visual.blocks", "visual.merger", deep_projectors="visual.merger_list", blank=512),
+    _row("qwen3_omni_moe_thinker", "video", "visual.blocks", "visual.merger", deep_projectors="visual.merger_list", blank=8),
+    _row("qwen3_omni_moe_thinker", "audio", "audio_tower.layers", "audio_tower.proj1", tuple_layers=True, blank=30),
+    _row("internvl", "image", "vision_tower.encoder.layer", "multi_modal_projector"),
+    _row("idefics3", "image", "vision_model.encoder.layers", "connector", language_model="text_model"),
+    _row("smolvlm", "image", "vision_model.encoder.layers", "connector", language_model="text_model"),
+    _row("gemma3", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
+    _row("paligemma", "image", "vision_tower.encoder.layers", "multi_modal_projector", answer_type=1),
+    _row("mistral3", "image", "vision_tower.transformer.layers", "multi_modal_projector", blank=448),
+    _row("qwen2_audio", "audio", "audio_tower.layers", "multi_modal_projector", blank=30),
+    _row("audioflamingo3", "audio", "audio_tower.layers", "multi_modal_projector", auto_class="AutoModelForSeq2SeqLM", blank=30),
+    _row("voxtral", "audio", "audio_tower.layers", "multi_modal_projector", blank=30),
+    _row("granite_speech", "audio", "encoder.layers", "projector", blank=30),
 ]
 
 
@@ -70,20 +101,22 @@ def register_family(family: Family) -> None:
         ...     model_type="my_llava", modality="image", encoder_layers="vision_tower.encoder.layers",
         ...     projector="multi_modal_projector", checked_on="5.23.0"))
     """
+    key = operator.attrgetter("model_type", "tower", "modality")
     for place, row in enumerate(FAMILIES):
-        if (row.model_type, row.modality) == (family.model_type, family.modality):
+        if key(row) == key(family):
             FAMILIES[place] = family
             return
     FAMILIES.append(family)
 
 
-def find_family(model_type: str, modality: str | None = None) -> Family:
+def find_family(model_type: str, modality: str | None = None, tower: str | None = None) -> Family:
     """Return the row of a `model_type`; without a modality its first one.
 
     Raises:
         ModelError: No row has this type, or none in this modality.
     """
     rows = [family for family in FAMILIES if family.model_type == model_type]
+    rows = [family for family in rows if family.tower == tower] or [family for family in rows if not family.tower]
     if not rows:
         known = ", ".join(dict.fromkeys(family.model_type for family in FAMILIES))
         raise ModelError(

@@ -50,7 +50,8 @@ def inject(model: nn.Module, family: Family, items: Items | Sequence[Items]) -> 
             hook = _Replacement(own, copies)
             stack.callback(projector.register_forward_pre_hook(hook, with_kwargs=True).remove)
         if all_synthetic:
-            stack.enter_context(_skipped(get_layers(model, family)))
+            for layer in get_layers(model, family):
+                stack.enter_context(_replaced(layer, "forward", _first_in_tuple if family.tuple_layers else _first))
         yield
 
 
@@ -160,17 +161,13 @@ def _counted_copies(model: nn.Module, family: Family) -> Iterator[list[int]]:
         yield copies
 
 
-@contextlib.contextmanager
-def _skipped(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Within the context, every layer returns its input."""
-    with contextlib.ExitStack() as stack:
-        for layer in layers:
-            stack.enter_context(_replaced(layer, "forward", _identity))
-        yield
+def _first(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Stand for a layer that does nothing."""
+    return hidden_states
 
 
-def _identity(*args: Any, **kwargs: Any) -> Any:
-    return args[0] if args else kwargs["hidden_states"]
+def _first_in_tuple(hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
+    return (hidden_states,)
 
 
 @contextlib.contextmanager

@@ -72,12 +72,12 @@ def load_model(
     try:
         if name in MODELS:
             model, processor = MODELS[name]()
-            family = find_family(model.config.model_type, modality)
+            family = _find_family(model.config, modality)
             chat = Chat(processor, family, blank=blank, longest=_longest(model.config))
         else:
             path = _locate(name)
             config = transformers.AutoConfig.from_pretrained(path)
-            family = find_family(config.model_type, modality)
+            family = _find_family(config, modality)
             chat = _chat(path, family, blank, _longest(config))
             _check_processor(name, chat.processor)
             model = getattr(transformers, family.auto_class).from_pretrained(path)
@@ -101,6 +101,11 @@ def _check_processor(name: str, processor: Any) -> None:
             f"The model {name!r} has no processor with a tokenizer and a chat template (it lacks {' and '.join(lacks)}); "
             "add them to its folder."
         )
+
+
+def _find_family(config: Any, modality: str | None) -> Family:
+    tower = getattr(getattr(config, "vision_config", None), "model_type", None)
+    return find_family(config.model_type, modality, tower)
 
 
 def _longest(config: Any) -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import wave
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class Modality:
     """Returns a medium cut or scaled to the given size."""
     unit: str = ""
     """What the size counts."""
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Further keywords for the processor."""
 
 
 def find_modality(name: str) -> Modality:
@@ -180,6 +182,7 @@ MODALITIES = {
             blank=_blank_audio,
             fit=_fit_audio,
             unit="seconds",
+            settings={"sampling_rate": SAMPLING_RATE},
         ),
     )
 }
