@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from conformance import tiny
+from conformance import tiny, tiny_more  # noqa: F401 (registers its builders)
 from conformance.media import make_files, size_of
 from seawall.models.chat import BLANK, Chat, Turn
 from seawall.models.families import FAMILIES, Family

@@ -11,7 +11,7 @@ from PIL import Image
 
 SIZES: dict[str, float] = {"image": 56, "video": 2, "audio": 2}
 """Of the blanks in tests, by modality, or by row where that does not do."""
-SIZES |= {f"{name}/image": 64 for name in ("qwen3_vl", "qwen3_omni_moe_thinker")}
+SIZES |= {f"{name}/image": 64 for name in ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_omni_moe_thinker")}
 
 
 def size_of(family: Any) -> float:

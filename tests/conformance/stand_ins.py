@@ -52,6 +52,27 @@ class QwenVideo:
         return BatchFeature({"pixel_values_videos": patches, "video_grid_thw": grid, "video_metadata": shown})
 
 
+class KimiImages:
+    """The image processor of Kimi K2.5 (needs torchvision): patches of one image, shape = (patches, 3, edge, edge)."""
+
+    model_input_names = ["pixel_values", "image_grid_thw"]
+    merge_size = 2
+
+    def __init__(self, patch: int) -> None:
+        self.patch = patch
+
+    def fetch_images(self, images: Any) -> Any:
+        return images
+
+    def __call__(self, images: Any, **_: Any) -> BatchFeature:
+        pixels = torch.tensor(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2) / 127.5 - 1
+        count, _, height, width = pixels.shape
+        rows, columns = height // self.patch, width // self.patch
+        patches = pixels.view(count, 3, rows, self.patch, columns, self.patch).permute(0, 2, 4, 1, 3, 5)
+        grid = torch.tensor([[1, rows, columns]] * count)
+        return BatchFeature({"pixel_values": patches.reshape(-1, 3, self.patch, self.patch), "image_grid_thw": grid})
+
+
 class GraniteAudio:
     """`GraniteSpeechFeatureExtractor` (needs torchaudio): pairs of frames of 10 ms; 3 tokens for 15 pairs."""
 
@@ -110,4 +131,21 @@ class Pixtral:
         height, width = (int(edge) // self.patch for edge in pixels["image_sizes"][0])
         rows = "[IMG_BREAK]".join(["[IMG]" * width] * height) + "[IMG_END]"
         ids = self.tokenizer([line.replace("[IMG]", rows) for line in text], return_tensors="pt")
+        return BatchFeature({**ids, **pixels})
+
+
+class Tiles:
+    """A processor of square images of one tile, `count` tokens each (the one of Ovis 2 cuts tiles and adds indicators)."""
+
+    def __init__(self, image_processor: Any, tokenizer: Any, count: int, chat_template: str) -> None:
+        self.image_processor, self.tokenizer = image_processor, tokenizer
+        self.count, self.chat_template = count, chat_template
+
+    def apply_chat_template(self, messages: Any, **settings: Any) -> str:
+        return self.tokenizer.apply_chat_template(messages, chat_template=self.chat_template, **settings)
+
+    def __call__(self, text: list[str], images: Any, **_: Any) -> BatchFeature:
+        pixels = self.image_processor(images, return_tensors="pt")
+        mark = self.tokenizer.image_token
+        ids = self.tokenizer([line.replace(mark, mark * self.count) for line in text], return_tensors="pt")
         return BatchFeature({**ids, **pixels})

@@ -30,7 +30,7 @@ def assert_own_output_gives_the_real_logits(row: Row) -> None:
 def gradient_of_own(row: Row) -> torch.Tensor:
     embedding = row.own.clone().requires_grad_()
     with inject(row.model, row.family, embedding):
-        row.model(**to_model(row.blanks(), row.model)).loss.backward()
+        row.model(**to_model(row.blanks(), row.model), use_cache=False).loss.backward()
     return embedding.grad
 
 
@@ -137,7 +137,7 @@ def test_after_save_and_load(row, tmp_path):
     row.model.save_pretrained(tmp_path)
     model = getattr(transformers, row.family.auto_class).from_pretrained(tmp_path).eval()
     with inject(model, row.family, row.own):
-        torch.testing.assert_close(logits(model, row.blanks()), before, rtol=0, atol=1e-6)
+        torch.testing.assert_close(logits(model, row.blanks()), before, rtol=0, atol=1e-5)
 
 
 def test_gradient_checkpointing_leaves_the_gradient(row):
@@ -174,7 +174,11 @@ def test_nothing_is_left_behind(row):
     assert torch.equal(logits(row.model, row.blanks()), before)
 
 
-BOTH = [row for row in FAMILIES if row.modality == "image" and any((r.model_type, r.modality) == (row.model_type, "video") for r in FAMILIES)]
+BOTH = [
+    row
+    for row in FAMILIES
+    if row.modality == "image" and any((r.model_type, r.modality) == (row.model_type, "video") for r in FAMILIES)
+]
 
 
 @pytest.mark.parametrize("family", BOTH, ids=name_of)

@@ -93,7 +93,7 @@ def template(**marks: str) -> str:
 
 
 def text(model_type: str, tokens: Any, **more: Any) -> dict:
-    return {"model_type": model_type, **TEXT, "vocab_size": len(tokens) + 8, **more}
+    return {"model_type": model_type, **TEXT, "vocab_size": len(tokens) + 8} | more
 
 
 def unchecked(cls: type) -> type:
@@ -383,7 +383,9 @@ def voxtral(name: str) -> tuple[Any, Any]:
         audio_token_id=tokens.audio_token_id,
         hidden_size=32,
     )
-    return config, stand_ins.Voxtral(WhisperFeatureExtractor(feature_size=16, chunk_length=2), tokens, 100, template(audio="[AUDIO]"))
+    return config, stand_ins.Voxtral(
+        WhisperFeatureExtractor(feature_size=16, chunk_length=2), tokens, 100, template(audio="[AUDIO]")
+    )
 
 
 @builds("granite_speech")

@@ -130,7 +130,9 @@ class Chat:
         """Return the ids of prompt and answer, where the answer begins, and the `ALIGNED` values of each id."""
         messages = self._messages(turn)
         prompt = self._prompt(messages, add_generation_prompt=True)
-        outputs = self.tokenizer(prompt, return_tensors="pt") if turn.medium is None else self._process(prompt, turn.medium)
+        outputs = (
+            self.tokenizer(prompt, return_tensors="pt") if turn.medium is None else self._process(prompt, turn.medium)
+        )
         ids = outputs["input_ids"][0].tolist()
         start = len(ids)
         aligned = {name: outputs[name][0].tolist() for name in ALIGNED if name in outputs}
@@ -190,7 +192,9 @@ def join_media(media: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     for name in dict.fromkeys(name for inputs in media for name in inputs):
         tensors = [inputs[name] for inputs in media if name in inputs]
         largest = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
-        pads = [[p for new, old in zip(largest[::-1], t.shape[:0:-1], strict=True) for p in (0, new - old)] for t in tensors]
+        pads = [
+            [p for new, old in zip(largest[::-1], t.shape[:0:-1], strict=True) for p in (0, new - old)] for t in tensors
+        ]
         joined[name] = torch.cat([nn.functional.pad(t, pad) for t, pad in zip(tensors, pads, strict=True)])
     return joined
 

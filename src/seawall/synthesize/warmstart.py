@@ -16,6 +16,7 @@ from seawall.models.families import base_model, get_projectors
 from seawall.models.load import Loaded
 from seawall.models.media import find_modality
 
+
 def find_media(folder: Path, modality: str = "image") -> list[Path]:
     """Return the media files of a folder, sorted.
 
