@@ -9,8 +9,20 @@ from transformers import AutoConfig, WhisperFeatureExtractor
 
 from conformance import stand_ins
 from conformance.tiny import (
-    MROPE, QWEN_MARKS, QWEN_NAMED, QWEN_SPECIAL, SIGLIP, SQUARE, TEXT, VISION, builds, qwen_images, template, text,
-    tokenizer, unchecked,
+    MROPE,
+    QWEN_MARKS,
+    QWEN_NAMED,
+    QWEN_SPECIAL,
+    SIGLIP,
+    SQUARE,
+    TEXT,
+    VISION,
+    builds,
+    qwen_images,
+    template,
+    text,
+    tokenizer,
+    unchecked,
 )  # fmt: skip
 
 

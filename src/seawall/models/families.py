@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from seawall.errors import ModelError
@@ -170,6 +171,20 @@ def register_family(family: Family) -> None:
             FAMILIES[place] = family
             return
     FAMILIES.append(family)
+
+
+MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {}
+"""Builders of models that were registered in this process, by name."""
+
+
+def register_model(name: str, build: Callable[[], tuple[Any, Any]]) -> None:
+    """Give a model a name that every stage takes. Its type and modality must have a row in the table.
+
+    Args:
+        name: What to pass for `model`.
+        build: Returns model and processor, fresh at each call and with the same weights; see docs/new_modality.md.
+    """
+    MODELS[name] = build
 
 
 def find_family(model_type: str, modality: str | None = None, tower: str | None = None) -> Family:

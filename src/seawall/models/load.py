@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from seawall.errors import ModelError
 from seawall.models.chat import Chat
-from seawall.models.families import Family, find_family, get_module
+from seawall.models.families import MODELS, Family, find_family, get_module
 from seawall.progress import shows_bars
 
 
@@ -31,20 +30,6 @@ class Loaded:
     """Encoder of turns for the processor; shared by all loads of the same model, so that media are read once."""
     fingerprint: str
     """Hash of configuration and weights, without adapter: tells whether embeddings were made for this model."""
-
-
-MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {}
-"""Builders of models that were registered in this process, by name."""
-
-
-def register_model(name: str, build: Callable[[], tuple[Any, Any]]) -> None:
-    """Give a model a name that every stage takes. Its type and modality must have a row in the table of families.
-
-    Args:
-        name: What to pass for `model`.
-        build: Returns model and processor, fresh at each call and with the same weights; see docs/new_modality.md.
-    """
-    MODELS[name] = build
 
 
 def load_model(
