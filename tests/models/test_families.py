@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import wave
 
 import pytest
 import torch
@@ -76,6 +77,21 @@ def test_embeddings_that_do_not_fit_the_blank(tiny):
             inject(tiny.model, tiny.family, wrong),
         ):
             tiny.model(**blank)
+
+
+def test_a_medium_longer_than_the_model_takes(tiny, tmp_path):
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 16_000 * 31))
+    chat = Chat(tiny.processor, find_family("qwen2_audio"))
+    with pytest.raises(DataError, match=r"a\.wav has 31\.0 seconds; models of type 'qwen2_audio' take 30"):
+        chat.load(tmp_path / "a.wav")
+
+
+def test_a_template_without_types_gets_the_placeholder_as_text(tiny):
+    chat = Chat(tiny.processor, dataclasses.replace(tiny.family, placeholder="<image>"))
+    ids, *_ = chat.encode(Turn(question="What is this?", medium=BLANK))
+    assert ids.count(tiny.processor.image_token_id) == 36
 
 
 def test_a_turn_longer_than_the_model_takes(tiny):

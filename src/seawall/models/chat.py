@@ -124,7 +124,15 @@ class Chat:
 
     def load(self, medium: Path | str) -> Any:
         """Return a medium, or the blank, as the processor takes it."""
-        return self.modality.blank(self.blank_size) if medium == BLANK else read_medium(self.modality, medium)
+        if medium == BLANK:
+            return self.modality.blank(self.blank_size)
+        loaded, longest = read_medium(self.modality, medium), self.family.longest
+        if longest and (size := self.modality.size(loaded)) > longest:
+            raise DataError(
+                f"{medium} has {size:.1f} {self.modality.unit}; models of type {self.family.model_type!r} take {longest} and would "
+                "not hear the rest. Cut it."
+            )
+        return loaded
 
     def _encode(self, turn: Turn) -> tuple[tuple[int, ...], int, dict[str, list[int]]]:
         """Return the ids of prompt and answer, where the answer begins, and the `ALIGNED` values of each id."""

@@ -37,6 +37,8 @@ class Family:
     """The class of transformers that loads a checkpoint."""
     blank: float | None = None
     """Size of a blank: pixels of an image's edge, frames, seconds; None is the processor's own image size."""
+    longest: float | None = None
+    """The longest medium that the model takes, in seconds, where its processor would cut the rest off without a word."""
     placeholder: str | None = None
     """Text that announces a medium; None where the chat template takes `{"type": modality}`."""
     answer_type: int = 0
@@ -58,103 +60,65 @@ def _row(model_type: str, modality: str, encoder_layers: str, projector: str, **
     )
 
 
+_TOWER, _VISION, _MMP = "vision_tower.encoder.layers", "vision_model.encoder.layers", "multi_modal_projector"
+_DEEP = {"deep_projectors": "visual.deepstack_merger_list"}
+_OMNI = {"deep_projectors": "visual.merger_list"}
+_SEQ2SEQ = {"auto_class": "AutoModelForSeq2SeqLM"}
+
+# fmt: off
 FAMILIES = [
-    _row("llava", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _row("llava", "image", "vision_tower.transformer.layers", "multi_modal_projector", tower="pixtral", blank=448),
-    _row("vipllava", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _row("llava_next", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _row("llava_onevision", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _row("llava_onevision", "video", "vision_tower.encoder.layers", "multi_modal_projector", blank=8),
-    _row("llava_next_video", "video", "vision_tower.encoder.layers", "multi_modal_projector", blank=8),
-    _row("llava_next_video", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _row("video_llava", "video", "video_tower.encoder.layers", "multi_modal_projector", blank=8),
-    _row("video_llava", "image", "image_tower.encoder.layers", "multi_modal_projector"),
-    _row("qwen2_vl", "image", "visual.blocks", "visual.merger", blank=448),
-    _row("qwen2_vl", "video", "visual.blocks", "visual.merger", blank=8),
-    _row("qwen2_5_vl", "image", "visual.blocks", "visual.merger", blank=448),
-    _row("qwen2_5_vl", "video", "visual.blocks", "visual.merger", blank=8),
-    _row(
-        "qwen3_vl", "image", "visual.blocks", "visual.merger", deep_projectors="visual.deepstack_merger_list", blank=512
-    ),
-    _row(
-        "qwen3_vl", "video", "visual.blocks", "visual.merger", deep_projectors="visual.deepstack_merger_list", blank=8
-    ),
-    _row("qwen2_5_omni_thinker", "image", "visual.blocks", "visual.merger", blank=448),
-    _row("qwen2_5_omni_thinker", "video", "visual.blocks", "visual.merger", blank=8),
-    _row("qwen2_5_omni_thinker", "audio", "audio_tower.layers", "audio_tower.proj", tuple_layers=True, blank=30),
-    _row(
-        "qwen3_omni_moe_thinker",
-        "image",
-        "visual.blocks",
-        "visual.merger",
-        deep_projectors="visual.merger_list",
-        blank=512,
-    ),
-    _row(
-        "qwen3_omni_moe_thinker",
-        "video",
-        "visual.blocks",
-        "visual.merger",
-        deep_projectors="visual.merger_list",
-        blank=8,
-    ),
-    _row("qwen3_omni_moe_thinker", "audio", "audio_tower.layers", "audio_tower.proj1", tuple_layers=True, blank=30),
-    _row("internvl", "image", "vision_tower.encoder.layer", "multi_modal_projector"),
-    _row("idefics3", "image", "vision_model.encoder.layers", "connector", language_model="text_model"),
-    _row("smolvlm", "image", "vision_model.encoder.layers", "connector", language_model="text_model"),
-    _row("gemma3", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _row("paligemma", "image", "vision_tower.encoder.layers", "multi_modal_projector", answer_type=1),
-    _row("aya_vision", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _row("cohere2_vision", "image", "vision_tower.encoder.layers", "multi_modal_projector"),
-    _row("deepseek_vl", "image", "vision_model.encoder.layers", "aligner"),
-    _row("glm4v", "image", "visual.blocks", "visual.merger", blank=448),
-    _row("glm46v", "image", "visual.blocks", "visual.merger", blank=448),
-    _row(
-        "qwen3_vl_moe",
-        "image",
-        "visual.blocks",
-        "visual.merger",
-        deep_projectors="visual.deepstack_merger_list",
-        blank=512,
-    ),
-    _row(
-        "qwen3_vl_moe",
-        "video",
-        "visual.blocks",
-        "visual.merger",
-        deep_projectors="visual.deepstack_merger_list",
-        blank=8,
-    ),
-    _row("qwen3_5", "image", "visual.blocks", "visual.merger", blank=512),
-    _row("qwen3_5", "video", "visual.blocks", "visual.merger", blank=8),
-    _row("video_llama_3", "image", "vision_model.encoder.layers", "projector", blank=448),
-    _row("kimi_k25", "image", "vision_tower.layers", "mm_projector", blank=448),
-    _row("idefics2", "image", "vision_model.encoder.layers", "connector", language_model="text_model", blank=980),
-    _row("lighton_ocr", "image", "vision_encoder.transformer.layers", "vision_projection", blank=448),
-    _row("ovis2", "image", "vision_tower.transformer.encoder.layers", "vision_tower.head_linear"),
-    _row("gemma4", "image", "vision_tower.encoder.layers", "embed_vision", blank=768),
-    _row("glmasr", "audio", "audio_tower.layers", "multi_modal_projector", blank=30),
-    _row(
-        "musicflamingo",
-        "audio",
-        "audio_tower.layers",
-        "multi_modal_projector",
-        auto_class="AutoModelForSeq2SeqLM",
-        blank=30,
-    ),
-    _row("mistral3", "image", "vision_tower.transformer.layers", "multi_modal_projector", blank=448),
-    _row("qwen2_audio", "audio", "audio_tower.layers", "multi_modal_projector", blank=30),
-    _row(
-        "audioflamingo3",
-        "audio",
-        "audio_tower.layers",
-        "multi_modal_projector",
-        auto_class="AutoModelForSeq2SeqLM",
-        blank=30,
-    ),
-    _row("voxtral", "audio", "audio_tower.layers", "multi_modal_projector", blank=30),
-    _row("granite_speech", "audio", "encoder.layers", "projector", blank=30),
+    #    model type                modality  layers of M                       P
+    _row("llava",                  "image",  _TOWER,                           _MMP),
+    _row("llava",                  "image",  "vision_tower.transformer.layers", _MMP, tower="pixtral", blank=448),
+    _row("vipllava",               "image",  _TOWER,                           _MMP),
+    _row("llava_next",             "image",  _TOWER,                           _MMP),
+    _row("llava_next_video",       "video",  _TOWER,                           _MMP, blank=8),
+    _row("llava_next_video",       "image",  _TOWER,                           _MMP),
+    _row("llava_onevision",        "image",  _TOWER,                           _MMP),
+    _row("llava_onevision",        "video",  _TOWER,                           _MMP, blank=8),
+    _row("video_llava",            "video",  "video_tower.encoder.layers",     _MMP, blank=8),
+    _row("video_llava",            "image",  "image_tower.encoder.layers",     _MMP),
+    _row("qwen2_vl",               "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("qwen2_vl",               "video",  "visual.blocks",                  "visual.merger", blank=8),
+    _row("qwen2_5_vl",             "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("qwen2_5_vl",             "video",  "visual.blocks",                  "visual.merger", blank=8),
+    _row("qwen3_vl",               "image",  "visual.blocks",                  "visual.merger", **_DEEP, blank=512),
+    _row("qwen3_vl",               "video",  "visual.blocks",                  "visual.merger", **_DEEP, blank=8),
+    _row("qwen3_vl_moe",           "image",  "visual.blocks",                  "visual.merger", **_DEEP, blank=512),
+    _row("qwen3_vl_moe",           "video",  "visual.blocks",                  "visual.merger", **_DEEP, blank=8),
+    _row("qwen3_5",                "image",  "visual.blocks",                  "visual.merger", blank=512),
+    _row("qwen3_5",                "video",  "visual.blocks",                  "visual.merger", blank=8),
+    _row("qwen2_5_omni_thinker",   "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("qwen2_5_omni_thinker",   "video",  "visual.blocks",                  "visual.merger", blank=8),
+    _row("qwen2_5_omni_thinker",   "audio",  "audio_tower.layers",             "audio_tower.proj", tuple_layers=True, blank=30),
+    _row("qwen3_omni_moe_thinker", "image",  "visual.blocks",                  "visual.merger", **_OMNI, blank=512),
+    _row("qwen3_omni_moe_thinker", "video",  "visual.blocks",                  "visual.merger", **_OMNI, blank=8),
+    _row("qwen3_omni_moe_thinker", "audio",  "audio_tower.layers",             "audio_tower.proj1", tuple_layers=True, blank=30),
+    _row("glm4v",                  "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("glm46v",                 "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("internvl",               "image",  "vision_tower.encoder.layer",     _MMP),
+    _row("idefics2",               "image",  _VISION,                          "connector", language_model="text_model", blank=980),
+    _row("idefics3",               "image",  _VISION,                          "connector", language_model="text_model"),
+    _row("smolvlm",                "image",  _VISION,                          "connector", language_model="text_model"),
+    _row("gemma3",                 "image",  _TOWER,                           _MMP),
+    _row("gemma4",                 "image",  _TOWER,                           "embed_vision", blank=768),
+    _row("paligemma",              "image",  _TOWER,                           _MMP, answer_type=1),
+    _row("mistral3",               "image",  "vision_tower.transformer.layers", _MMP, blank=448),
+    _row("lighton_ocr",            "image",  "vision_encoder.transformer.layers", "vision_projection", blank=448),
+    _row("aya_vision",             "image",  _TOWER,                           _MMP),
+    _row("cohere2_vision",         "image",  _TOWER,                           _MMP),
+    _row("deepseek_vl",            "image",  _VISION,                          "aligner"),
+    _row("video_llama_3",          "image",  _VISION,                          "projector", blank=448),
+    _row("kimi_k25",               "image",  "vision_tower.layers",            "mm_projector", blank=448),
+    _row("ovis2",                  "image",  "vision_tower.transformer.encoder.layers", "vision_tower.head_linear"),
+    _row("qwen2_audio",            "audio",  "audio_tower.layers",             _MMP, blank=30, longest=30),
+    _row("voxtral",                "audio",  "audio_tower.layers",             _MMP, blank=30),
+    _row("granite_speech",         "audio",  "encoder.layers",                 "projector", blank=30),
+    _row("glmasr",                 "audio",  "audio_tower.layers",             _MMP, blank=30),
+    _row("audioflamingo3",         "audio",  "audio_tower.layers",             _MMP, **_SEQ2SEQ, blank=30),
+    _row("musicflamingo",          "audio",  "audio_tower.layers",             _MMP, **_SEQ2SEQ, blank=30),
 ]
+# fmt: on
 
 
 def register_family(family: Family) -> None:

@@ -40,6 +40,8 @@ class Modality:
     """Returns a medium cut or scaled to the given size."""
     unit: str = ""
     """What the size counts."""
+    size: Callable[[Any], float] = lambda _: 0
+    """Returns the size of a medium, where a family limits it."""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further keywords for the processor."""
 
@@ -182,6 +184,7 @@ MODALITIES = {
             blank=_blank_audio,
             fit=_fit_audio,
             unit="seconds",
+            size=lambda audio: len(audio) / SAMPLING_RATE,
             settings={"sampling_rate": SAMPLING_RATE},
         ),
     )
