@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import types
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
-from transformers import PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import seawall
 from conftest import write_lines
@@ -144,7 +143,20 @@ def test_the_four_stages_run_on_it(model_name, tmp_path):
     assert aligned["answered_harmless_media"]["mean"] == 1
 
 
-def test_a_projector_that_does_not_end_at_the_language_model(eeg):
-    eeg["nn"] = types.SimpleNamespace(Linear=lambda width, _: nn.Linear(width, 48))
-    with pytest.raises(ModelError, match=r"\(1, 8, 48\).*\(1, tokens, 64\)"):
-        eeg["build_eeg_model"](make_tokenizer(["a"]))
+@pytest.mark.parametrize(
+    ("width", "placeholder", "message"),
+    [(48, "<eeg>", r"\(1, 8, 48\).*\(1, tokens, 64\)"), (64, "<ecg>", "placeholder '<ecg>' has id 2")],
+)
+def test_parts_that_do_not_fit_together(eeg, width, placeholder, message):
+    tokenizer = make_tokenizer(["a"])
+    sizes = {"hidden_size": 64, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    with pytest.raises(ModelError, match=message):
+        eeg["compose"](
+            model_type="eeg",
+            encoder=eeg["Encoder"](),
+            projector=nn.Linear(32, width),
+            language_model=LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes)),
+            tokenizer=tokenizer,
+            placeholder=placeholder,
+            blank=eeg["blank"](1),
+        )

@@ -40,7 +40,8 @@ def inject(model: nn.Module, family: Family, items: Items | Sequence[Items]) -> 
     Raises:
         DataError: The number or shape of the items is not that of the batch's media.
     """
-    calls = items if not isinstance(items, Tensor) and isinstance(items[0], list | tuple) else [items]
+    nested = not isinstance(items, Tensor) and bool(items) and isinstance(items[0], list | tuple)
+    calls = items if nested else [items]
     projectors = get_projectors(model, family)
     all_synthetic = all(item is not None for call in calls for item in call)
     with contextlib.ExitStack() as stack:
