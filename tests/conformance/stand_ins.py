@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import BatchFeature
+from transformers import BatchFeature, GotOcr2ImageProcessorPil
 from transformers.video_utils import VideoMetadata
 
 
@@ -50,6 +50,12 @@ class QwenVideo:
         grid = torch.tensor([[pairs, self.edge, self.edge]] * count)
         shown = [VideoMetadata(total_num_frames=2 * pairs, fps=2, frames_indices=list(range(2 * pairs)))] * count
         return BatchFeature({"pixel_values_videos": patches, "video_grid_thw": grid, "video_metadata": shown})
+
+
+class CohereImages(GotOcr2ImageProcessorPil):
+    """The image processor of Cohere2-Vision (needs torchvision) cuts tiles as that of GOT-OCR does."""
+
+    patch_size = 2  # tokens of a tile's edge
 
 
 class KimiImages:

@@ -67,8 +67,7 @@ def cohere2_vision(name: str) -> tuple[Any, Any]:
         image_token_id=tokens.image_token_id,
         alignment_intermediate_size=64,
     )
-    images = transformers.GotOcr2ImageProcessorPil(size=SQUARE, crop_to_patches=True)
-    images.patch_size = 2  # tokens of a tile's edge; the family's own image processor needs torchvision
+    images = stand_ins.CohereImages(size=SQUARE, crop_to_patches=True)
     return config, transformers.Cohere2VisionProcessor(images, tokens, chat_template=template(image="<|IMG_PATCH|>"))
 
 
