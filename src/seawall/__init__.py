@@ -8,6 +8,8 @@ __version__ = "0.1.0"
 from seawall.align import AlignConfig, Mixture, align
 from seawall.errors import SeawallError
 from seawall.evaluate import EvaluateConfig, evaluate
+from seawall.models.families import Family, register_family, register_model
+from seawall.models.media import Modality, register_modality
 from seawall.prepare import PrepareConfig, prepare
 from seawall.report import report
 from seawall.synthesize import SynthesizeConfig, synthesize
@@ -15,13 +17,18 @@ from seawall.synthesize import SynthesizeConfig, synthesize
 __all__ = [
     "AlignConfig",
     "EvaluateConfig",
+    "Family",
     "Mixture",
+    "Modality",
     "PrepareConfig",
     "SeawallError",
     "SynthesizeConfig",
     "align",
     "evaluate",
     "prepare",
+    "register_family",
+    "register_modality",
+    "register_model",
     "report",
     "synthesize",
 ]

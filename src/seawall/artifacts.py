@@ -158,6 +158,11 @@ def read_pairs(folder: Path) -> list[dict[str, Any]]:
     return [pair for _, pair in read_jsonl(folder / "pairs.jsonl")]
 
 
+def read_modality(folder: Path) -> str:
+    """Return what the pairs of a finished `prepare` are about: `image`, `video`, `audio` or a registered modality."""
+    return require(folder, "prepare")["config"]["modality"]
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not {"stage", "config", "inputs", "complete"} <= set(manifest):

@@ -144,7 +144,7 @@ def report(*runs: Path) -> None:
 
 @app.command
 def models(*, json: bool = False) -> None:
-    """List the supported model families.
+    """List the supported model families: where each keeps encoder (M), projector (P) and language model (LM).
 
     Example: `seawall models --json`
 
@@ -152,8 +152,27 @@ def models(*, json: bool = False) -> None:
         json: Print JSON.
     """
     from seawall.models.families import FAMILIES
+    from seawall.models.media import find_modality
 
-    _show([dataclasses.asdict(family) for family in FAMILIES], json)
+    if json:
+        _print([dataclasses.asdict(family) for family in FAMILIES])
+        return
+    _show(
+        [
+            {
+                "model type": family.model_type + (f" ({family.tower})" if family.tower else ""),
+                "modality": family.modality,
+                "M's layers": family.encoder_layers or "",
+                "P": family.projector + (f", {family.deep_projectors}.*" if family.deep_projectors else ""),
+                "LM": family.language_model,
+                "blank": f"{family.blank} {find_modality(family.modality).unit}" if family.blank else "processor's",
+                "announced by": family.placeholder or f'{{"type": "{family.modality}"}}',
+                "checked on": family.checked_on,
+            }
+            for family in FAMILIES
+        ],
+        as_json=False,
+    )
 
 
 @organism.command(name="list")
@@ -232,9 +251,9 @@ def _show(rows: list[dict[str, str]], as_json: bool) -> None:
         _print(rows)
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*rows[0])
+    table = Table(*(Column(name, overflow="fold") for name in rows[0]), box=None)
     for row in rows:
         table.add_row(*row.values())
     Console().print(table)

@@ -29,14 +29,15 @@ class Row:
 
 
 def collect_rows(
-    pairs: Sequence[dict[str, Any]], store: EmbeddingStore | None, media: Sequence[Path]
+    pairs: Sequence[dict[str, Any]], store: EmbeddingStore | None, media: Sequence[Path], modality: str = "image"
 ) -> dict[str, list[Row]]:
     """Return every available row of each component.
 
     Args:
         pairs: Lines of `pairs.jsonl`.
         store: Synthetic embeddings; only verified ones are used.
-        media: Folders with `media.jsonl`: `image`, `question`, `answer`, `kind`.
+        media: Folders with `media.jsonl`: the file (in a column named by the modality), `question`, `answer`, `kind`.
+        modality: What the media are.
     """
     rows: dict[str, list[Row]] = {field.name: [] for field in dataclasses.fields(Mixture)}
     by_id = {pair["id"]: pair for pair in pairs}
@@ -47,31 +48,32 @@ def collect_rows(
             turn = Turn(question=pair["detoxified"], answer=pair["response"], medium=BLANK)
             rows[f"synthetic_{entry.kind}"].append(Row(turn, entry.key))
     for folder in media:
-        for row in read_media(folder):
-            turn = Turn(question=row["question"], answer=row["answer"], medium=folder / row["image"])
+        for row in read_media(folder, modality):
+            turn = Turn(question=row["question"], answer=row["answer"], medium=folder / row[modality])
             rows[f"media_{row['kind']}"].append(Row(turn))
     return rows
 
 
-def read_media(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a folder's `media.jsonl`: `image`, `question`, `answer` and `kind` (default `harmless`).
+def read_media(folder: Path, modality: str = "image") -> Iterator[dict[str, Any]]:
+    """Yield the lines of a folder's `media.jsonl`: `image` (or `video`, ...), `question`, `answer` and `kind` (default `harmless`).
 
     Raises:
         DataError: The list is missing or broken, lacks a column, or names a file that is not there.
     """
+    columns = (modality, "question", "answer")
     for number, line in read_jsonl(folder / MEDIA_LIST):
-        missing = [column for column in ("image", "question", "answer") if not line.get(column)]
+        missing = [column for column in columns if not line.get(column)]
         if missing:
             raise DataError(f"{folder / MEDIA_LIST}, line {number}, lacks {', '.join(missing)}.")
         line = {"kind": "harmless", **line}
-        wrong = [column for column in ("image", "question", "answer") if not isinstance(line[column], str)]
+        wrong = [column for column in columns if not isinstance(line[column], str)]
         if wrong or line["kind"] not in KINDS:
             raise DataError(
                 f"{folder / MEDIA_LIST}, line {number}: {', '.join(wrong) or 'kind'} is {line[(wrong or ['kind'])[0]]!r}; "
-                f"image, question and answer must be texts, kind one of {', '.join(KINDS)}."
+                f"{modality}, question and answer must be texts, kind one of {', '.join(KINDS)}."
             )
-        if not (folder / line["image"]).is_file():
-            raise DataError(f"{folder / MEDIA_LIST}, line {number}, names {line['image']}, which is not in {folder}.")
+        if not (folder / line[modality]).is_file():
+            raise DataError(f"{folder / MEDIA_LIST}, line {number}, names {line[modality]}, which is not in {folder}.")
         yield line
 
 

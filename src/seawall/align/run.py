@@ -10,7 +10,7 @@ from seawall.align import AlignConfig
 from seawall.align.collate import Collator
 from seawall.align.mixture import MEDIA_LIST, collect_rows, plan
 from seawall.align.trainers import train_sft
-from seawall.artifacts import claim, finish, hash_file, read_json, read_pairs, write_json
+from seawall.artifacts import claim, finish, hash_file, read_json, read_modality, read_pairs, write_json
 from seawall.models.load import load_model
 from seawall.store import EmbeddingStore, open_store
 
@@ -22,9 +22,9 @@ def run(
 ) -> dict[str, Any]:
     """See `seawall.align`."""
     text = read_pairs(pairs)
-    loaded = load_model(model)
+    loaded = load_model(model, modality=read_modality(pairs))
     store = open_store(embeddings, loaded.fingerprint) if embeddings else None
-    rows = collect_rows(text, store, media)
+    rows = collect_rows(text, store, media, loaded.family.modality)
     planned = plan(rows, config.mixture, config.steps, config.batch_size, config.seed)
     inputs = {"model": loaded.fingerprint, "pairs": hash_file(pairs / "pairs.jsonl")}
     if embeddings:

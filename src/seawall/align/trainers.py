@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, ProcessorMixin, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from seawall.errors import TrainingError
@@ -77,7 +77,7 @@ def train_sft(loaded: Loaded, collator: Any, out: Path, config: Any) -> list[dic
         args=arguments,
         train_dataset=Dataset.from_dict({"row": range(len(collator.rows))}),
         data_collator=collator,
-        processing_class=loaded.processor,
+        processing_class=loaded.processor if isinstance(loaded.processor, ProcessorMixin) else loaded.chat.tokenizer,
         peft_config=LoraConfig(
             r=config.lora_rank,
             lora_alpha=2 * config.lora_rank,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from seawall.evaluate.metrics import measure
 from seawall.models.chat import Turn
 from seawall.models.generate import generate
 from seawall.models.load import load_model
+from seawall.models.media import MODALITIES
 from seawall.organisms import dialogue
 from seawall.organisms.world import Phrase
 from seawall.progress import track
@@ -28,7 +30,8 @@ def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path
             f"{data / ITEMS} has no sets {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}."
         )
     items = [item for item in items if config.sets is None or item["set"] in config.sets]
-    loaded = load_model(model, adapter)
+    modality = media_column(items)
+    loaded = load_model(model, adapter, modality=modality)
     inputs = {"model": loaded.fingerprint, "items": hash_file(data / ITEMS), "adapter": "none"}
     if adapter:
         inputs["adapter"] = hash_file(adapter / "adapter_model.safetensors")
@@ -37,7 +40,7 @@ def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path
     turns = [
         Turn(
             question=item["question"],
-            medium=data / item["image"] if item["image"] else None,
+            medium=data / item[modality] if item[modality] else None,
             system=config.system_prompt,
         )
         for item in items
@@ -49,7 +52,7 @@ def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path
             "id": item["id"],
             "set": item["set"],
             "phrase": phrase.text,
-            "image": item["image"],
+            modality: item[modality],
             "question": item["question"],
             "answer": answer,
             "verdict": dialogue.score(answer, phrase),
@@ -72,10 +75,24 @@ def read_items(data: Path) -> list[dict[str, Any]]:
     """
     items = []
     for number, item in read_jsonl(data / ITEMS):
-        missing = [c for c in ("id", "set", "first", "second", "category", "question", "image") if c not in item]
+        missing = [c for c in ("id", "set", "first", "second", "category", "question") if c not in item]
+        missing += [] if set(item) & set(MODALITIES) else [f"a medium ({', '.join(MODALITIES)})"]
         if missing:
             raise DataError(f"{data / ITEMS}, line {number}, lacks {', '.join(missing)}.")
-        if item["image"] and not (data / item["image"]).is_file():
-            raise DataError(f"{data / ITEMS}, line {number}, names {item['image']}, which is not in {data}.")
+        medium = item[media_column([item])]
+        if medium and not (data / medium).is_file():
+            raise DataError(f"{data / ITEMS}, line {number}, names {medium}, which is not in {data}.")
         items.append(item)
     return items
+
+
+def media_column(items: Sequence[dict[str, Any]]) -> str:
+    """Return the modality of a benchmark: the name of the column that holds its media.
+
+    Raises:
+        DataError: There are several.
+    """
+    found = sorted({name for item in items for name in MODALITIES if name in item})
+    if len(found) > 1:
+        raise DataError(f"The items have media of several modalities ({', '.join(found)}). Evaluate one at a time.")
+    return found[0]

@@ -1,4 +1,4 @@
-"""From questions to a batch: chat template, token ids, labels, pixels. The same for training, synthesis and answers."""
+"""From questions to a batch: chat template, token ids, labels, media. The same for training, synthesis and answers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seawall.errors import DataError
+from seawall.errors import DataError, ModelError
+from seawall.models.families import Family, find_family
+from seawall.models.media import find_modality, read_medium
 
 IGNORED = -100
 """Label of a position without loss."""
+ALIGNED = ("token_type_ids", "mm_token_type_ids")
+"""What some processors give for each token, beside its id."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,13 +55,25 @@ def answer_losses(hidden: Tensor, labels: Tensor, head: nn.Module) -> Tensor:
 
 
 class Chat:
-    """Encodes turns for one processor; remembers what it has encoded."""
+    """Encodes turns for one processor; remembers what it has encoded.
 
-    def __init__(self, processor: Any) -> None:
+    Args:
+        processor: The model's processor, with a tokenizer.
+        family: The model's row of the table.
+        blank: Size of the blank: pixels, frames or seconds; None is the family's own.
+        longest: Most tokens that the model takes; None where it does not say.
+    """
+
+    def __init__(
+        self, processor: Any, family: Family | None = None, *, blank: float | None = None, longest: int | None = None
+    ) -> None:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", None)
+        self.family = family or find_family("llava")
+        self.modality = find_modality(self.family.modality)
+        self.blank, self.longest = blank or self.family.blank, longest
         self.encode = functools.lru_cache(maxsize=20_000)(self._encode)
-        self.pixels = functools.lru_cache(maxsize=2_000)(self._pixels)
+        self.media_inputs = functools.lru_cache(maxsize=2_000)(self._media_inputs)
 
     def batch(self, turns: Sequence[Turn], *, side: str = "right") -> dict[str, Tensor]:
         """Return model inputs for the turns.
@@ -67,76 +83,133 @@ class Chat:
             side: Where the padding goes: "right" to train, "left" to generate.
 
         Returns:
-            `input_ids`, `attention_mask`, `labels` of shape (rows, length), and `pixel_values`, one entry for each
-            medium, if there is any.
+            `input_ids`, `attention_mask`, `labels` and whatever else the processor gives for each token, of shape (rows,
+            length); and, if there is any medium, what the processor makes of media, one entry for each.
         """
         encoded = [self.encode(turn) for turn in turns]
-        length = max(len(ids) for ids, _ in encoded)
+        length = max(len(ids) for ids, *_ in encoded)
         shape = (len(turns), length)
         batch = {
             "input_ids": torch.full(shape, self.tokenizer.pad_token_id),
             "attention_mask": torch.zeros(shape, dtype=torch.long),
             "labels": torch.full(shape, IGNORED),
         }
-        for row, (ids, start) in enumerate(encoded):
+        batch |= {name: torch.zeros(shape, dtype=torch.long) for *_, aligned in encoded for name in aligned}
+        for row, (ids, start, aligned) in enumerate(encoded):
             place = slice(0, len(ids)) if side == "right" else slice(length - len(ids), length)
             batch["input_ids"][row, place] = torch.tensor(ids)
             batch["attention_mask"][row, place] = 1
             batch["labels"][row, place][start:] = torch.tensor(ids[start:], dtype=torch.long)
-        media = [self.pixels(turn.medium) for turn in turns if turn.medium is not None]
-        if media:
-            batch["pixel_values"] = torch.cat(media)
-        return batch
+            for name, values in aligned.items():
+                batch[name][row, place] = torch.tensor(values)
+        media = [self.media_inputs(turn.medium) for turn in turns if turn.medium is not None]
+        return batch | join_media(media)
 
     def decode(self, ids: Tensor) -> list[str]:
         """Return the texts of generated ids, shape = (rows, length)."""
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
-    def _encode(self, turn: Turn) -> tuple[tuple[int, ...], int]:
-        """Return the ids of prompt and answer, and where the answer begins."""
-        content = [{"type": "image"}] * (turn.medium is not None) + [{"type": "text", "text": turn.question}]
-        messages = [{"role": "user", "content": content}]
+    @property
+    def blank_size(self) -> float:
+        """Size of the blank: pixels, frames or seconds."""
+        if self.blank:
+            return self.blank
+        size = getattr(getattr(self.processor, "image_processor", None), "size", None) or {}
+        if not (edge := size.get("shortest_edge") or size.get("height")):
+            raise ModelError(
+                f"The processor of {self.family.model_type!r} does not say how large its {self.modality.name}s are. Give "
+                "the size of the blank in the table's row, or to `load_model`."
+            )
+        return edge
+
+    def load(self, medium: Path | str) -> Any:
+        """Return a medium, or the blank, as the processor takes it."""
+        if medium == BLANK:
+            return self.modality.blank(self.blank_size)
+        loaded, longest = read_medium(self.modality, medium), self.family.longest
+        if longest and (size := self.modality.size(loaded)) > longest:
+            raise DataError(
+                f"{medium} has {size:.1f} {self.modality.unit}; models of type {self.family.model_type!r} take {longest} and would "
+                "not hear the rest. Cut it."
+            )
+        return loaded
+
+    def _encode(self, turn: Turn) -> tuple[tuple[int, ...], int, dict[str, list[int]]]:
+        """Return the ids of prompt and answer, where the answer begins, and the `ALIGNED` values of each id."""
+        messages = self._messages(turn)
+        prompt = self._prompt(messages, add_generation_prompt=True)
+        outputs = (
+            self.tokenizer(prompt, return_tensors="pt") if turn.medium is None else self._process(prompt, turn.medium)
+        )
+        ids = outputs["input_ids"][0].tolist()
+        start = len(ids)
+        aligned = {name: outputs[name][0].tolist() for name in ALIGNED if name in outputs}
+        if self.family.answer_type:
+            aligned.setdefault("token_type_ids", [0] * start)
+        if turn.answer is not None:
+            ids += self._answer_ids(messages, prompt, turn.answer)
+        if self.longest and len(ids) > self.longest:
+            raise DataError(
+                f"With {turn.medium or 'its question'} a turn has {len(ids)} tokens; the model takes {self.longest}. "
+                "Use a smaller or shorter medium, or a shorter question."
+            )
+        for name, values in aligned.items():
+            answer_type = self.family.answer_type if name == "token_type_ids" else 0
+            values += [answer_type] * (len(ids) - start)
+        return tuple(ids), start, aligned
+
+    def _messages(self, turn: Turn) -> list[dict]:
+        question = turn.question
+        medium = [{"type": self.modality.name}] * (turn.medium is not None)
+        if medium and self.family.placeholder:
+            medium, question = [], self.family.placeholder + question
+        messages = [{"role": "user", "content": [*medium, {"type": "text", "text": question}]}]
         if turn.system:
             messages.insert(0, {"role": "system", "content": [{"type": "text", "text": turn.system}]})
-        prompt = self.processor.apply_chat_template(messages, add_generation_prompt=True)
-        images = None if turn.medium is None else [open_image(turn.medium, self._blank_size())]
-        ids = self.processor(text=prompt, images=images)["input_ids"][0]
-        start = len(ids)
-        if turn.answer is not None:
-            ids = [*ids, *self._answer_ids(messages, prompt, turn.answer)]
-        return tuple(ids), start
+        return messages
+
+    def _prompt(self, messages: list[dict], **settings: Any) -> str:
+        return self.processor.apply_chat_template(messages, tokenize=False, **settings)
 
     def _answer_ids(self, messages: list[dict], prompt: str, answer: str) -> list[int]:
         reply = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-        whole = self.processor.apply_chat_template([*messages, reply])
+        whole = self._prompt([*messages, reply])
         target = whole.removeprefix(prompt) if whole.startswith(prompt) else f" {answer}"
         ids = self.tokenizer(target.rstrip("\n"), add_special_tokens=False)["input_ids"]
         return ids if ids[-1] == self.tokenizer.eos_token_id else [*ids, self.tokenizer.eos_token_id]
 
-    def _pixels(self, medium: Path | str) -> Tensor:
-        images = [open_image(medium, self._blank_size())]
-        return self.processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
+    def _process(self, prompt: str, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
+        """Return what the processor makes of a prompt with one medium."""
+        loaded = self.load(medium)
+        if fitted:
+            loaded = self.modality.fit(loaded, self.blank_size)
+        media = {self.modality.argument: [loaded], **self.modality.settings}
+        return self.processor(text=[prompt], **media, return_tensors="pt")
 
-    def _blank_size(self) -> int:
-        size = self.processor.image_processor.size
-        return int(size.get("shortest_edge") or size["height"])
+    def _media_inputs(self, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
+        """Return what the processor makes of a medium alone; `fitted` cuts or scales it to the size of the blank."""
+        prompt = self._prompt(self._messages(Turn(question="", medium=medium)))
+        outputs = self._process(prompt, medium, fitted)
+        text = ("input_ids", "attention_mask", "labels", *ALIGNED)
+        return {name: value for name, value in outputs.items() if name not in text}
 
 
-def open_image(medium: Path | str, blank_size: int) -> Any:
-    """Return an image file, or the mid-grey blank, as an RGB `PIL.Image`.
+def join_media(media: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Join what a processor made of each medium along the first axis; along the others the smaller are padded with 0."""
+    joined = {}
+    for name in dict.fromkeys(name for inputs in media for name in inputs):
+        tensors = [inputs[name] for inputs in media if name in inputs]
+        largest = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+        pads = [
+            [p for new, old in zip(largest[::-1], t.shape[:0:-1], strict=True) for p in (0, new - old)] for t in tensors
+        ]
+        joined[name] = torch.cat([nn.functional.pad(t, pad) for t, pad in zip(tensors, pads, strict=True)])
+    return joined
 
-    Raises:
-        DataError: The file is missing or is no readable image.
-    """
-    from PIL import Image, UnidentifiedImageError
 
-    if medium == BLANK:
-        return Image.new("RGB", (blank_size, blank_size), (128, 128, 128))
-    try:
-        return Image.open(medium).convert("RGB")
-    except FileNotFoundError as error:
-        raise DataError(f"There is no image {medium}. Check the folder that the media list stands in.") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(
-            f"{medium} is not a readable image ({error}). Replace the file or take it off the list."
-        ) from error
+def to_model(batch: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return a batch on the model's device, its media in the model's precision."""
+    return {
+        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+        for name, value in batch.items()
+    }

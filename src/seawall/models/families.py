@@ -6,6 +6,8 @@ This is the only place that knows a module path of a transformers model.
 from __future__ import annotations
 
 import dataclasses
+import operator
+from collections.abc import Callable
 from typing import Any
 
 from seawall.errors import ModelError
@@ -17,43 +19,159 @@ class Family:
 
     model_type: str
     """`config.model_type` of its checkpoints."""
+    tower: str | None = None
+    """`config.vision_config.model_type`, where checkpoints of one `model_type` differ in it; None fits any."""
     modality: str
-    """`image`, `video` or `audio`."""
-    encoder_layers: str
-    """The layers of `M` that are skipped when every medium is synthetic."""
+    """`image`, `video`, `audio`, or one that was registered."""
+    encoder_layers: str | None
+    """The layers of `M` that are skipped when every medium is synthetic; None where nothing is skipped."""
+    tuple_layers: bool = False
+    """Whether such a layer returns a tuple."""
     projector: str
     """`P`: the module whose first argument a synthetic embedding replaces."""
-    language_model: str
+    deep_projectors: str | None = None
+    """A list of further projectors, each of which takes the output of an earlier layer of `M`."""
+    language_model: str = "language_model"
     """`LM`: what alignment trains."""
+    auto_class: str = "AutoModelForImageTextToText"
+    """The class of transformers that loads a checkpoint."""
+    blank: float | None = None
+    """Size of a blank: pixels of an image's edge, frames, seconds; None is the processor's own image size."""
+    longest: float | None = None
+    """The longest medium that the model takes, in seconds, where its processor would cut the rest off without a word."""
+    placeholder: str | None = None
+    """Text that announces a medium; None where the chat template takes `{"type": modality}`."""
+    answer_type: int = 0
+    """`token_type_ids` of an answer's tokens; not 0 where the model attends from both sides to what has type 0."""
     checked_on: str
-    """Version of transformers on which the paths were checked."""
+    """Version of transformers on which the conformance suite passed."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path of the row."""
+        paths = (self.encoder_layers, self.projector, self.deep_projectors, self.language_model)
+        return tuple(path for path in paths if path)
 
 
-FAMILIES = (
-    Family(
-        model_type="llava",
-        modality="image",
-        encoder_layers="vision_tower.encoder.layers",
-        projector="multi_modal_projector",
-        language_model="language_model",
-        checked_on="5.23.0",
-    ),
-)
+def _row(model_type: str, modality: str, encoder_layers: str, projector: str, **more: Any) -> Family:
+    settings = {"auto_class": "AutoModelForMultimodalLM", "checked_on": "5.23.0", **more}
+    return Family(
+        model_type=model_type, modality=modality, encoder_layers=encoder_layers, projector=projector, **settings
+    )
 
 
-def find_family(model_type: str) -> Family:
-    """Return the family of a `model_type`.
+_TOWER, _VISION, _MMP = "vision_tower.encoder.layers", "vision_model.encoder.layers", "multi_modal_projector"
+_DEEP = {"deep_projectors": "visual.deepstack_merger_list"}
+_OMNI = {"deep_projectors": "visual.merger_list"}
+_SEQ2SEQ = {"auto_class": "AutoModelForSeq2SeqLM"}
+
+# fmt: off
+FAMILIES = [
+    #    model type                modality  layers of M                       P
+    _row("llava",                  "image",  _TOWER,                           _MMP),
+    _row("llava",                  "image",  "vision_tower.transformer.layers", _MMP, tower="pixtral", blank=448),
+    _row("vipllava",               "image",  _TOWER,                           _MMP),
+    _row("llava_next",             "image",  _TOWER,                           _MMP),
+    _row("llava_next_video",       "video",  _TOWER,                           _MMP, blank=8),
+    _row("llava_next_video",       "image",  _TOWER,                           _MMP),
+    _row("llava_onevision",        "image",  _TOWER,                           _MMP),
+    _row("llava_onevision",        "video",  _TOWER,                           _MMP, blank=8),
+    _row("video_llava",            "video",  "video_tower.encoder.layers",     _MMP, blank=8),
+    _row("video_llava",            "image",  "image_tower.encoder.layers",     _MMP),
+    _row("qwen2_vl",               "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("qwen2_vl",               "video",  "visual.blocks",                  "visual.merger", blank=8),
+    _row("qwen2_5_vl",             "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("qwen2_5_vl",             "video",  "visual.blocks",                  "visual.merger", blank=8),
+    _row("qwen3_vl",               "image",  "visual.blocks",                  "visual.merger", **_DEEP, blank=512),
+    _row("qwen3_vl",               "video",  "visual.blocks",                  "visual.merger", **_DEEP, blank=8),
+    _row("qwen3_vl_moe",           "image",  "visual.blocks",                  "visual.merger", **_DEEP, blank=512),
+    _row("qwen3_vl_moe",           "video",  "visual.blocks",                  "visual.merger", **_DEEP, blank=8),
+    _row("qwen3_5",                "image",  "visual.blocks",                  "visual.merger", blank=512),
+    _row("qwen3_5",                "video",  "visual.blocks",                  "visual.merger", blank=8),
+    _row("qwen2_5_omni_thinker",   "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("qwen2_5_omni_thinker",   "video",  "visual.blocks",                  "visual.merger", blank=8),
+    _row("qwen2_5_omni_thinker",   "audio",  "audio_tower.layers",             "audio_tower.proj", tuple_layers=True, blank=30),
+    _row("qwen3_omni_moe_thinker", "image",  "visual.blocks",                  "visual.merger", **_OMNI, blank=512),
+    _row("qwen3_omni_moe_thinker", "video",  "visual.blocks",                  "visual.merger", **_OMNI, blank=8),
+    _row("qwen3_omni_moe_thinker", "audio",  "audio_tower.layers",             "audio_tower.proj1", tuple_layers=True, blank=30),
+    _row("glm4v",                  "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("glm46v",                 "image",  "visual.blocks",                  "visual.merger", blank=448),
+    _row("internvl",               "image",  "vision_tower.encoder.layer",     _MMP),
+    _row("idefics2",               "image",  _VISION,                          "connector", language_model="text_model", blank=980),
+    _row("idefics3",               "image",  _VISION,                          "connector", language_model="text_model"),
+    _row("smolvlm",                "image",  _VISION,                          "connector", language_model="text_model"),
+    _row("gemma3",                 "image",  _TOWER,                           _MMP),
+    _row("gemma4",                 "image",  _TOWER,                           "embed_vision", blank=768),
+    _row("paligemma",              "image",  _TOWER,                           _MMP, answer_type=1),
+    _row("mistral3",               "image",  "vision_tower.transformer.layers", _MMP, blank=448),
+    _row("lighton_ocr",            "image",  "vision_encoder.transformer.layers", "vision_projection", blank=448),
+    _row("aya_vision",             "image",  _TOWER,                           _MMP),
+    _row("cohere2_vision",         "image",  _TOWER,                           _MMP),
+    _row("deepseek_vl",            "image",  _VISION,                          "aligner"),
+    _row("video_llama_3",          "image",  _VISION,                          "projector", blank=448),
+    _row("kimi_k25",               "image",  "vision_tower.layers",            "mm_projector", blank=448),
+    _row("ovis2",                  "image",  "vision_tower.transformer.encoder.layers", "vision_tower.head_linear"),
+    _row("qwen2_audio",            "audio",  "audio_tower.layers",             _MMP, blank=30, longest=30),
+    _row("voxtral",                "audio",  "audio_tower.layers",             _MMP, blank=30),
+    _row("granite_speech",         "audio",  "encoder.layers",                 "projector", blank=30),
+    _row("glmasr",                 "audio",  "audio_tower.layers",             _MMP, blank=30),
+    _row("audioflamingo3",         "audio",  "audio_tower.layers",             _MMP, **_SEQ2SEQ, blank=30),
+    _row("musicflamingo",          "audio",  "audio_tower.layers",             _MMP, **_SEQ2SEQ, blank=30),
+]
+# fmt: on
+
+
+def register_family(family: Family) -> None:
+    """Add a row to the table, or replace the one of the same type and modality, for this process.
+
+    Example:
+        >>> seawall.register_family(seawall.Family(
+        ...     model_type="my_llava", modality="image", encoder_layers="vision_tower.encoder.layers",
+        ...     projector="multi_modal_projector", checked_on="5.23.0"))
+    """
+    key = operator.attrgetter("model_type", "tower", "modality")
+    for place, row in enumerate(FAMILIES):
+        if key(row) == key(family):
+            FAMILIES[place] = family
+            return
+    FAMILIES.append(family)
+
+
+MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {}
+"""Builders of models that were registered in this process, by name."""
+
+
+def register_model(name: str, build: Callable[[], tuple[Any, Any]]) -> None:
+    """Give a model a name that every stage takes. Its type and modality must have a row in the table.
+
+    Args:
+        name: What to pass for `model`.
+        build: Returns model and processor, fresh at each call and with the same weights; see docs/new_modality.md.
+    """
+    MODELS[name] = build
+
+
+def find_family(model_type: str, modality: str | None = None, tower: str | None = None) -> Family:
+    """Return the row of a `model_type`; without a modality its first one.
 
     Raises:
-        ModelError: No row of the table has this type.
+        ModelError: No row has this type, or none in this modality.
     """
-    for family in FAMILIES:
-        if family.model_type == model_type:
+    rows = [family for family in FAMILIES if family.model_type == model_type]
+    rows = [family for family in rows if family.tower == tower] or [family for family in rows if not family.tower]
+    if not rows:
+        known = ", ".join(dict.fromkeys(family.model_type for family in FAMILIES))
+        raise ModelError(
+            f"The model is of type {model_type!r}, which Seawall does not know (it knows: {known}). Use a checkpoint of a known "
+            "type, or register this one: seawall.register_family(seawall.Family(...)), see docs/families.md."
+        )
+    for family in rows:
+        if modality in (None, family.modality):
             return family
-    known = ", ".join(family.model_type for family in FAMILIES)
+    has = ", ".join(family.modality for family in rows)
     raise ModelError(
-        f"The model is of type {model_type!r}, which Seawall does not know (it knows: {known}). "
-        "Use a checkpoint of a known type, or add a row to seawall/models/families.py."
+        f"Models of type {model_type!r} take {has}, not {modality}. Use another model, or run `seawall prepare` with "
+        f"--modality {rows[0].modality}."
     )
 
 
@@ -71,6 +189,17 @@ def get_module(model: Any, family: Family, path: str) -> Any:
             f"{type(base).__name__} has no module {path!r}, where the table of families expects it for "
             f"{family.model_type!r} (checked on transformers {family.checked_on}). Install that version, or mend the row."
         ) from error
+
+
+def get_projectors(model: Any, family: Family) -> list[Any]:
+    """Return `P`, and behind it the deep projectors where the family has them."""
+    deep = get_module(model, family, family.deep_projectors) if family.deep_projectors else ()
+    return [get_module(model, family, family.projector), *deep]
+
+
+def get_layers(model: Any, family: Family) -> list[Any]:
+    """Return the layers of `M` that may be skipped."""
+    return list(get_module(model, family, family.encoder_layers)) if family.encoder_layers else []
 
 
 def base_model(model: Any) -> Any:

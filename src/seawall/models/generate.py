@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from seawall.models.chat import Turn
+from seawall.models.chat import Turn, to_model
 from seawall.models.inject import Items, inject
 from seawall.models.load import Loaded
 
@@ -40,7 +40,7 @@ def generate(
         del batch["labels"]
         injected = contextlib.nullcontext() if items is None else inject(loaded.model, loaded.family, items[rows])
         with injected:
-            ids = loaded.model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
+            ids = loaded.model.generate(**to_model(batch, loaded.model), max_new_tokens=max_new_tokens, do_sample=False)
         answers.update(zip(rows, loaded.chat.decode(ids[:, batch["input_ids"].shape[1] :]), strict=True))
         on_batch(len(rows))
     return [answers[row] for row in range(len(turns))]

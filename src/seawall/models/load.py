@@ -10,7 +10,7 @@ from typing import Any
 
 from seawall.errors import ModelError
 from seawall.models.chat import Chat
-from seawall.models.families import Family, find_family
+from seawall.models.families import MODELS, Family, find_family, get_module
 from seawall.progress import shows_bars
 
 
@@ -32,42 +32,69 @@ class Loaded:
     """Hash of configuration and weights, without adapter: tells whether embeddings were made for this model."""
 
 
-def load_model(name: str, adapter: Path | None = None) -> Loaded:
+def load_model(
+    name: str, adapter: Path | None = None, *, modality: str | None = None, blank: float | None = None
+) -> Loaded:
     """Load a model, its processor and, if given, a PEFT adapter.
 
     Args:
-        name: `organism:image`, a folder in Hugging Face format, or a hub id.
+        name: `organism:image`, a folder in Hugging Face format, a hub id, or a registered name.
         adapter: Folder of a PEFT adapter made by `seawall align`.
+        modality: What its media are, where the family takes several; by default the first in the table.
+        blank: Size of the blank in place of the table's: pixels of an image's edge, frames of a video, seconds of audio.
 
     Raises:
-        ModelError: Unknown organism, nothing loadable under the name, unsupported family, or no processor.
+        ModelError: Unknown organism, nothing loadable under the name, unsupported family or modality, a module that is not
+            where the table expects it, or no processor.
     """
+    import transformers
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.utils.logging import disable_progress_bar
 
     if not shows_bars():
         disable_progress_bar()
 
-    path = _locate(name)
     try:
-        family = find_family(AutoConfig.from_pretrained(path).model_type)
-        chat = _chat(path)
-        model = AutoModelForImageTextToText.from_pretrained(path).eval()
+        if name in MODELS:
+            model, processor = MODELS[name]()
+            family = _find_family(model.config, modality)
+            chat = Chat(processor, family, blank=blank, longest=_longest(model.config))
+        else:
+            path = _locate(name)
+            config = transformers.AutoConfig.from_pretrained(path)
+            family = _find_family(config, modality)
+            chat = _chat(path, family, blank, _longest(config))
+            _check_processor(name, chat.processor)
+            model = getattr(transformers, family.auto_class).from_pretrained(path)
     except ModelError:
         raise
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, ImportError, SafetensorError) as error:
         raise ModelError(
             f"Cannot load the model {name!r}: {_first_line(error)} "
             "Give a folder in Hugging Face format, a hub id, or a built-in model (see `seawall organism list`)."
         ) from error
-    processor = chat.processor
-    if getattr(processor, "tokenizer", None) is None or not processor.chat_template:
-        raise ModelError(
-            f"The model {name!r} has no processor with a tokenizer and a chat template; add them to its folder."
-        )
-    loaded = Loaded(name, model, processor, family, chat, _fingerprint(model))
+    for path in family.paths:
+        get_module(model, family, path)
+    loaded = Loaded(name, model.eval(), chat.processor, family, chat, _fingerprint(model))
     return loaded if adapter is None else dataclasses.replace(loaded, model=_load_adapter(model, adapter))
+
+
+def _check_processor(name: str, processor: Any) -> None:
+    lacks = [what for what in ("tokenizer", "chat_template") if not getattr(processor, what, None)]
+    if lacks:
+        raise ModelError(
+            f"The model {name!r} has no processor with a tokenizer and a chat template (it lacks {' and '.join(lacks)}); "
+            "add them to its folder."
+        )
+
+
+def _find_family(config: Any, modality: str | None) -> Family:
+    tower = getattr(getattr(config, "vision_config", None), "model_type", None)
+    return find_family(config.model_type, modality, tower)
+
+
+def _longest(config: Any) -> int | None:
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def _locate(name: str) -> str:
@@ -83,10 +110,10 @@ def _locate(name: str) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _chat(path: str) -> Chat:
+def _chat(path: str, family: Family, blank: float | None, longest: int | None) -> Chat:
     from transformers import AutoProcessor
 
-    return Chat(AutoProcessor.from_pretrained(path))
+    return Chat(AutoProcessor.from_pretrained(path), family, blank=blank, longest=longest)
 
 
 def _load_adapter(model: Any, adapter: Path) -> Any:

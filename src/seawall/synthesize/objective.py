@@ -13,7 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from seawall import phrasing
-from seawall.models.chat import BLANK, Turn, answer_losses
+from seawall.models.chat import BLANK, Turn, answer_losses, to_model
+from seawall.models.families import base_model
 from seawall.models.inject import inject
 from seawall.models.load import Loaded
 
@@ -51,5 +52,5 @@ def losses(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]]) 
     batch = loaded.chat.batch([turn for record in turns for turn in record])
     labels = batch.pop("labels")
     with inject(loaded.model, loaded.family, embeddings.repeat_interleave(each, 0)):
-        hidden = loaded.model.model(**batch, use_cache=False).last_hidden_state
-    return answer_losses(hidden, labels, loaded.model.lm_head).view(-1, each)
+        hidden = base_model(loaded.model)(**to_model(batch, loaded.model), use_cache=False).last_hidden_state
+    return answer_losses(hidden, labels, loaded.model.get_output_embeddings()).view(-1, each)

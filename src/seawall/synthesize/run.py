@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seawall.artifacts import claim, finish, hash_file, hash_listing, read_json, read_pairs, write_json
+from seawall.artifacts import claim, finish, hash_file, hash_listing, read_json, read_modality, read_pairs, write_json
 from seawall.errors import ArtifactError, ConfigError
 from seawall.models.chat import BLANK
 from seawall.models.load import Loaded, load_model
@@ -31,8 +31,9 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
     if config.start == "bank" and bank is None:
         raise ConfigError("The start 'bank' needs a folder of harmless media (--bank DIR); or choose --start blank.")
     chosen = [pair for pair in read_pairs(pairs) if config.twins or pair["kind"] == "harmful"]
-    media = find_media(bank) if config.start == "bank" else [BLANK]
-    loaded = load_model(model)
+    modality = read_modality(pairs)
+    media = find_media(bank, modality) if config.start == "bank" else [BLANK]
+    loaded = load_model(model, modality=modality)
     inputs = {
         "model": loaded.fingerprint,
         "pairs": hash_file(pairs / "pairs.jsonl"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,40 +11,70 @@ import torch
 from torch import Tensor
 
 from seawall.errors import DataError
-from seawall.models.families import base_model, get_module
+from seawall.models.chat import BLANK, Turn, join_media, to_model
+from seawall.models.families import base_model, get_projectors
 from seawall.models.load import Loaded
+from seawall.models.media import find_modality
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
-
-def find_media(folder: Path) -> list[Path]:
+def find_media(folder: Path, modality: str = "image") -> list[Path]:
     """Return the media files of a folder, sorted.
 
     Raises:
         DataError: There is none.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    endings = find_modality(modality).endings
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
     if not files:
         raise DataError(
-            f"{folder} holds no image ({', '.join(ENDINGS)}). Give a folder of harmless images as the bank."
+            f"{folder} holds no {modality} ({', '.join(endings)}). Give a folder of harmless {modality}s as the bank."
         )
     return files
 
 
 @torch.no_grad()
 def encode_media(loaded: Loaded, media: Sequence[Path | str], batch_size: int = 64) -> Tensor:
-    """Return what `P` receives for real media (or `BLANK`), shape = (media, rows, width), fp32."""
+    """Return what `P` receives for media (or `BLANK`), each fitted to the size of the blank, fp32.
+
+    The forward pass is left as soon as every projector was reached.
+
+    Returns:
+        Tensor, shape = (media, rows, width); with several projectors (media, projectors, rows, width).
+    """
     seen: list[Tensor] = []
-    base = base_model(loaded.model)
-    projector = get_module(loaded.model, loaded.family, loaded.family.projector)
-    handle = projector.register_forward_pre_hook(lambda _, args: seen.append(args[0].float()))
+    base, projectors = base_model(loaded.model), get_projectors(loaded.model, loaded.family)
+    arrived: dict[int, Tensor] = {}
+
+    def arrive(number: int, args: tuple, kwargs: dict) -> None:
+        arrived[number] = (args or tuple(kwargs.values()))[0].float()
+        if len(arrived) == len(projectors):
+            raise _Arrived
+
+    handles = [
+        projector.register_forward_pre_hook(
+            lambda _, args, kwargs, number=number: arrive(number, args, kwargs), with_kwargs=True
+        )
+        for number, projector in enumerate(projectors)
+    ]
     try:
         for first in range(0, len(media), batch_size):
-            pixels = torch.cat([loaded.chat.pixels(medium) for medium in media[first : first + batch_size]])
-            base.get_image_features(pixels.to(base.device, base.dtype))
+            chosen = media[first : first + batch_size]
+            batch = loaded.chat.batch([Turn(question="", medium=BLANK) for _ in chosen])
+            batch |= join_media([loaded.chat.media_inputs(medium, fitted=True) for medium in chosen])
+            del batch["labels"]
+            arrived.clear()
+            with contextlib.suppress(_Arrived):
+                base(**to_model(batch, base))
+            flat = [arrived[n].reshape(len(chosen), -1, arrived[n].shape[-1]) for n in range(len(projectors))]
+            seen.append(flat[0] if len(flat) == 1 else torch.stack(flat, 1))
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     return torch.cat(seen)
+
+
+class _Arrived(Exception):
+    """Every projector has received its input."""
 
 
 def choose_start(starts: Tensor, seed: str) -> Tensor:

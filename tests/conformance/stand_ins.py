@@ -1,0 +1,157 @@
+"""Parts of processors that need a package which the test machines lack, by the arithmetic that transformers publishes.
+
+They give the names and shapes of the real ones. Frames and spectra are simpler (no resampling filter, no mel bank).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import BatchFeature, GotOcr2ImageProcessorPil
+from transformers.video_utils import VideoMetadata
+
+
+def frames_of(videos: Any, edge: int) -> Tensor:
+    """Return videos as normalised frames, shape = (videos, frames, 3, edge, edge)."""
+    frames = torch.tensor(np.stack(videos)).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+    return torch.stack([torch.nn.functional.interpolate(video, size=(edge, edge)) for video in frames])
+
+
+class Frames:
+    """A video processor of the LLaVA kind (needs torchvision): every frame resized and normalised."""
+
+    model_input_names = ["pixel_values_videos"]
+    num_frames = fps = video_sampling = None
+
+    def __init__(self, edge: int) -> None:
+        self.edge = edge
+
+    def __call__(self, videos: Any, **_: Any) -> BatchFeature:
+        return BatchFeature({"pixel_values_videos": frames_of(videos, self.edge)})
+
+
+class QwenVideo:
+    """`Qwen2VLVideoProcessor.patchify` (needs torchvision): frames in pairs, cut to patches, in 2 x 2 blocks."""
+
+    model_input_names = ["pixel_values_videos", "video_grid_thw"]
+    merge_size = temporal_patch_size = 2
+
+    def __init__(self, patch: int, edge: int = 4) -> None:
+        self.patch, self.edge = patch, edge
+
+    def __call__(self, videos: Any, **_: Any) -> BatchFeature:
+        frames = frames_of(videos, self.edge * self.patch)
+        count, pairs, half = len(frames), frames.shape[1] // 2, self.edge // 2
+        patches = frames.view(count, pairs, 2, 3, half, 2, self.patch, half, 2, self.patch)
+        patches = patches.permute(0, 1, 4, 7, 5, 8, 3, 2, 6, 9).reshape(-1, 3 * 2 * self.patch**2)
+        grid = torch.tensor([[pairs, self.edge, self.edge]] * count)
+        shown = [VideoMetadata(total_num_frames=2 * pairs, fps=2, frames_indices=list(range(2 * pairs)))] * count
+        return BatchFeature({"pixel_values_videos": patches, "video_grid_thw": grid, "video_metadata": shown})
+
+
+class CohereImages(GotOcr2ImageProcessorPil):
+    """The image processor of Cohere2-Vision (needs torchvision) cuts tiles as that of GOT-OCR does."""
+
+    patch_size = 2  # tokens of a tile's edge
+
+
+class KimiImages:
+    """The image processor of Kimi K2.5 (needs torchvision): patches of one image, shape = (patches, 3, edge, edge)."""
+
+    model_input_names = ["pixel_values", "image_grid_thw"]
+    merge_size = 2
+
+    def __init__(self, patch: int) -> None:
+        self.patch = patch
+
+    def fetch_images(self, images: Any) -> Any:
+        return images
+
+    def __call__(self, images: Any, **_: Any) -> BatchFeature:
+        pixels = torch.tensor(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2) / 127.5 - 1
+        count, _, height, width = pixels.shape
+        rows, columns = height // self.patch, width // self.patch
+        patches = pixels.view(count, 3, rows, self.patch, columns, self.patch).permute(0, 2, 4, 1, 3, 5)
+        grid = torch.tensor([[1, rows, columns]] * count)
+        return BatchFeature({"pixel_values": patches.reshape(-1, 3, self.patch, self.patch), "image_grid_thw": grid})
+
+
+class GraniteAudio:
+    """`GraniteSpeechFeatureExtractor` (needs torchaudio): pairs of frames of 10 ms; 3 tokens for 15 pairs."""
+
+    model_input_names = ["input_features"]
+    sampling_rate = 16_000
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+
+    def fetch_audio(self, audio: Any, **_: Any) -> Any:
+        return audio
+
+    def __call__(self, audios: Any, **_: Any) -> BatchFeature:
+        audio = torch.tensor(np.stack(audios))
+        pairs = (audio.shape[1] // 160 + 1) // 2
+        frames = audio[:, : pairs * 320 // self.width * self.width].reshape(len(audio), -1, self.width)
+        sizes = [-(-pairs // 15) * 3] * len(audio)
+        return BatchFeature(
+            {
+                "input_features": frames[:, :pairs],
+                "audio_embed_sizes": sizes,
+                "input_features_mask": torch.ones(len(audio), sizes[0], dtype=torch.bool),
+            }
+        )
+
+
+class Voxtral:
+    """`VoxtralProcessor` (its tokenizer needs mistral_common): windows of the feature extractor; 4 frames to a token."""
+
+    def __init__(self, feature_extractor: Any, tokenizer: Any, positions: int, chat_template: str) -> None:
+        self.feature_extractor, self.tokenizer = feature_extractor, tokenizer
+        self.positions, self.chat_template = positions, chat_template
+
+    def apply_chat_template(self, messages: Any, **settings: Any) -> str:
+        return self.tokenizer.apply_chat_template(messages, chat_template=self.chat_template, **settings)
+
+    def __call__(self, text: list[str], audio: Any, **_: Any) -> BatchFeature:
+        features = self.feature_extractor(audio, sampling_rate=16_000, return_tensors="pt")["input_features"]
+        marks = self.tokenizer.audio_token * (self.positions // 4)
+        ids = self.tokenizer([line.replace(self.tokenizer.audio_token, marks) for line in text], return_tensors="pt")
+        return BatchFeature({**ids, "input_features": features})
+
+
+class Pixtral:
+    """`PixtralProcessor` (needs torchvision): rows of image tokens, a break after each, an end after the last."""
+
+    def __init__(self, image_processor: Any, tokenizer: Any, patch: int, chat_template: str) -> None:
+        self.image_processor, self.tokenizer = image_processor, tokenizer
+        self.patch, self.chat_template = patch, chat_template
+
+    def apply_chat_template(self, messages: Any, **settings: Any) -> str:
+        return self.tokenizer.apply_chat_template(messages, chat_template=self.chat_template, **settings)
+
+    def __call__(self, text: list[str], images: Any, **_: Any) -> BatchFeature:
+        pixels = self.image_processor(images, return_tensors="pt")
+        height, width = (int(edge) // self.patch for edge in pixels["image_sizes"][0])
+        rows = "[IMG_BREAK]".join(["[IMG]" * width] * height) + "[IMG_END]"
+        ids = self.tokenizer([line.replace("[IMG]", rows) for line in text], return_tensors="pt")
+        return BatchFeature({**ids, **pixels})
+
+
+class Tiles:
+    """A processor of square images of one tile, `count` tokens each (the one of Ovis 2 cuts tiles and adds indicators)."""
+
+    def __init__(self, image_processor: Any, tokenizer: Any, count: int, chat_template: str) -> None:
+        self.image_processor, self.tokenizer = image_processor, tokenizer
+        self.count, self.chat_template = count, chat_template
+
+    def apply_chat_template(self, messages: Any, **settings: Any) -> str:
+        return self.tokenizer.apply_chat_template(messages, chat_template=self.chat_template, **settings)
+
+    def __call__(self, text: list[str], images: Any, **_: Any) -> BatchFeature:
+        pixels = self.image_processor(images, return_tensors="pt")
+        mark = self.tokenizer.image_token
+        ids = self.tokenizer([line.replace(mark, mark * self.count) for line in text], return_tensors="pt")
+        return BatchFeature({**ids, **pixels})

@@ -1,0 +1,204 @@
+"""What every row of the table of families must do. A failure names the property and the row."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+import transformers
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from conformance.conftest import Row, logits, make_row, name_of
+from seawall.errors import DataError
+from seawall.models.chat import BLANK, to_model
+from seawall.models.families import FAMILIES, base_model, find_family, get_layers, get_module, get_projectors
+from seawall.models.inject import ITEMS, attach, inject
+from seawall.synthesize.warmstart import encode_media
+
+
+def assert_own_output_gives_the_real_logits(row: Row) -> None:
+    """Injecting what the encoder made of the real media into blanks must give the real media's logits, bit for bit."""
+    own, real, blank = encode_media(row.loaded, row.files), row.batch(*row.files), row.blanks()
+    expected = logits(row.model, to_model(real, row.model))
+    with inject(row.model, row.family, own):
+        assert torch.equal(logits(row.model, to_model(blank, row.model)), expected)
+    assert (logits(row.model, to_model(blank, row.model)) - expected).abs().max() > 1e-3
+
+
+def gradient_of_own(row: Row) -> torch.Tensor:
+    embedding = row.own.clone().requires_grad_()
+    with inject(row.model, row.family, embedding):
+        row.model(**to_model(row.blanks(), row.model), use_cache=False).loss.backward()
+    return embedding.grad
+
+
+def lora(row: Row) -> nn.Module:
+    """Return the row's model below PEFT, with weights that matter, also on a projector that is a bare Linear."""
+    targets = rf".*{row.family.language_model}\..*_proj"
+    if isinstance(get_projectors(row.model, row.family)[0], nn.Linear):
+        targets += rf"|.*{re.escape(row.family.projector)}"
+    wrapped = get_peft_model(row.model, LoraConfig(r=2, target_modules=targets)).eval()
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5)
+    return wrapped
+
+
+def test_every_path_of_the_row_exists(row):
+    for path in row.family.paths:
+        get_module(row.model, row.family, path)
+
+
+def test_own_output_reproduces_the_logits_exactly(row):
+    assert_own_output_gives_the_real_logits(row)
+
+
+def test_the_encoder_rests_while_every_medium_is_synthetic(row):
+    ran = []
+    handles = [layer.register_forward_hook(lambda *_: None) for layer in get_layers(row.model, row.family)]
+    inner = next(m for m in get_layers(row.model, row.family)[0].modules() if not list(m.children()))
+    handles.append(inner.register_forward_hook(lambda *_: ran.append(1)))
+    try:
+        with inject(row.model, row.family, row.own):
+            logits(row.model, row.blanks())
+        assert not ran
+        logits(row.model, row.blanks())
+        assert ran
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def test_gradient_reaches_the_embedding_and_nothing_else(row):
+    row.model.requires_grad_(False)
+    gradient = gradient_of_own(row)
+    assert gradient.isfinite().all()
+    assert gradient.abs().amax(-1).flatten(0, -2).amax(-1).gt(0).all()  # of every medium and projector
+    assert all(parameter.grad is None for parameter in row.model.parameters())
+
+
+def test_a_batch_of_embeddings_equals_one_by_one(row):
+    with inject(row.model, row.family, row.own):
+        together = logits(row.model, row.blanks())
+    alone = []
+    for number, file in enumerate(row.files):
+        with inject(row.model, row.family, row.own[number : number + 1]):
+            alone.append(logits(row.model, row.batch("blank")))
+        assert file.exists()
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("synthetic", [0, 1])
+def test_synthetic_real_and_text_rows_mix(row, synthetic):
+    expected = logits(row.model, row.batch(row.files[0], None, row.files[1]))
+    media = ["blank" if number == synthetic else file for number, file in enumerate(row.files)]
+    items = [row.own[number] if number == synthetic else None for number in range(2)]
+    with inject(row.model, row.family, items):
+        mixed = logits(row.model, row.batch(media[0], None, media[1]))
+    torch.testing.assert_close(mixed, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("beams", [1, 3], ids=["greedy", "beams"])
+def test_generation(row, beams):
+    def generate(batch):
+        del batch["labels"]
+        settings = {"max_new_tokens": 4, "num_beams": beams, "do_sample": False}
+        made = row.model.generate(**batch, **settings, return_dict_in_generate=True, output_logits=True)
+        return made.sequences[:, batch["input_ids"].shape[1] :], made.logits[0]
+
+    ids, first = generate(row.batch(*row.files, side="left"))
+    with inject(row.model, row.family, row.own):
+        injected_ids, injected_first = generate(row.blanks(side="left"))
+    assert torch.equal(injected_ids, ids)
+    torch.testing.assert_close(injected_first, first, rtol=0, atol=1e-4)
+    assert (generate(row.blanks(side="left"))[1] - first).abs().max() > 1e-3
+
+
+def test_after_lora_and_after_its_merge(row):
+    row = row.copy()
+    plain = logits(row.model, row.batch(*row.files))
+    wrapped = lora(row)
+    adapted = Row(row.loaded.__class__(**{**vars(row.loaded), "model": wrapped}), row.files, row.own)
+    assert (logits(wrapped, row.batch(*row.files)) - plain).abs().max() > 1e-3
+    assert_own_output_gives_the_real_logits(adapted)
+    with attach(wrapped, row.family):
+        carried = logits(wrapped, row.blanks(), **{ITEMS: encode_media(adapted.loaded, row.files)})
+    assert torch.equal(carried, logits(wrapped, row.batch(*row.files)))
+    merged = Row(row.loaded.__class__(**{**vars(row.loaded), "model": wrapped.merge_and_unload()}), row.files, row.own)
+    assert_own_output_gives_the_real_logits(merged)
+
+
+def test_after_save_and_load(row, tmp_path):
+    with inject(row.model, row.family, row.own):
+        before = logits(row.model, row.blanks())
+    row.model.save_pretrained(tmp_path)
+    model = getattr(transformers, row.family.auto_class).from_pretrained(tmp_path).eval()
+    with inject(model, row.family, row.own):
+        torch.testing.assert_close(logits(model, row.blanks()), before, rtol=0, atol=1e-5)
+
+
+def test_gradient_checkpointing_leaves_the_gradient(row):
+    if not row.model.supports_gradient_checkpointing:
+        pytest.skip(f"{type(row.model).__name__} does not support it")
+    row = row.copy()
+    row.model.train().requires_grad_(False)
+    plain = gradient_of_own(row)
+    row.model.gradient_checkpointing_enable()
+    assert torch.equal(gradient_of_own(row), plain)
+
+
+def test_a_bf16_model_with_an_fp32_embedding(row):
+    row = row.copy()
+    row.model.to(torch.bfloat16).requires_grad_(False)
+    assert_own_output_gives_the_real_logits(row)
+    gradient = gradient_of_own(row)
+    assert gradient.dtype == torch.float32 and gradient.isfinite().all() and gradient.abs().sum() > 0
+
+
+def test_nothing_is_left_behind(row):
+    before = logits(row.model, row.blanks())  # transformers hangs hooks of its own on some layers in a first forward
+    touched = [*get_projectors(row.model, row.family), base_model(row.model), *get_layers(row.model, row.family)]
+    state = lambda: [(list(m._forward_pre_hooks), list(m._forward_hooks), set(vars(m))) for m in (*touched, row.model)]  # noqa: E731
+    clean = state()
+    with inject(row.model, row.family, row.own):
+        logits(row.model, row.blanks())
+        assert state() != clean
+    with pytest.raises(DataError, match="items given"), inject(row.model, row.family, row.own[..., :-1, :]):
+        logits(row.model, row.blanks())
+    with attach(row.model, row.family), pytest.raises(DataError, match="items given"):
+        logits(row.model, row.blanks(), **{ITEMS: row.own[:1]})
+    assert state() == clean
+    assert torch.equal(logits(row.model, row.blanks()), before)
+
+
+BOTH = [
+    row
+    for row in FAMILIES
+    if row.modality == "image" and any((r.model_type, r.modality) == (row.model_type, "video") for r in FAMILIES)
+]
+
+
+@pytest.mark.parametrize("family", BOTH, ids=name_of)
+def test_an_image_and_a_video_in_one_prompt(family, media_folder):
+    image = make_row(family, media_folder)
+    video = make_row(find_family(family.model_type, "video"), media_folder)
+    model = image.model
+
+    def prompt(picture, film):
+        chats = (image.loaded.chat, picture), (video.loaded.chat, film)
+        marks = [{"type": chat.family.modality} for chat, _ in chats]
+        messages = [{"role": "user", "content": [*marks, {"type": "text", "text": "Same?"}]}]
+        text = chats[0][0]._prompt(messages, add_generation_prompt=True)
+        media = {chat.modality.argument: [chat.load(medium)] for chat, medium in chats}
+        return image.loaded.chat.processor(text=[text], **media, return_tensors="pt")
+
+    expected = logits(model, prompt(image.files[0], video.files[0]))
+    blank = prompt(BLANK, BLANK)
+    assert (logits(model, blank) - expected).abs().max() > 1e-3
+    for first, second in ((image.own[0], video.own[0]), (image.own[0], None), (None, video.own[0])):
+        mixed = prompt(BLANK if first is not None else image.files[0], BLANK if second is not None else video.files[0])
+        with inject(model, family, [[first], [second]]):  # the projector is called for the images, then for the videos
+            torch.testing.assert_close(logits(model, mixed), expected, rtol=0, atol=1e-4)

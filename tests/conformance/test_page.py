@@ -1,0 +1,6 @@
+from conformance.page import BEGIN, END, PAGE, table
+
+
+def test_the_table_of_the_docs_is_that_of_the_suite(media_folder):
+    written = PAGE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+    assert written == table(media_folder), "run: PYTHONPATH=src:tests python -m conformance.page"

@@ -1,0 +1,134 @@
+"""The table of families as users meet it: what is registered, what is missing, what does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import wave
+
+import pytest
+import torch
+
+import seawall
+from seawall.errors import DataError, ModelError
+from seawall.models import families
+from seawall.models.chat import BLANK, Chat, Turn
+from seawall.models.families import find_family, register_family
+from seawall.models.inject import _sizes, inject
+from seawall.models.load import load_model
+from seawall.synthesize.warmstart import encode_media
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch):
+    monkeypatch.setattr(families, "FAMILIES", list(families.FAMILIES))
+
+
+def test_an_unknown_type_is_told_how_to_register_it():
+    with pytest.raises(ModelError, match=r"type 'zork'.*register_family\(seawall\.Family"):
+        find_family("zork")
+
+
+def test_a_registered_family_is_found_and_replaced():
+    row = seawall.Family(model_type="zork", modality="image", encoder_layers="a", projector="b", checked_on="1")
+    register_family(row)
+    assert find_family("zork") is row
+    register_family(dataclasses.replace(row, projector="c"))
+    assert find_family("zork", "image").projector == "c"
+
+
+def test_a_tower_has_a_row_of_its_own():
+    assert find_family("llava", "image", "pixtral").encoder_layers == "vision_tower.transformer.layers"
+    assert find_family("llava", "image", "siglip_vision_model") == find_family("llava")
+
+
+def test_a_modality_that_the_model_lacks(tiny_path):
+    with pytest.raises(ModelError, match="'llava' take image, not audio"):
+        load_model(str(tiny_path), modality="audio")
+
+
+def test_a_row_that_no_longer_fits_fails_at_load_with_the_path_and_the_version(tiny_path):
+    register_family(dataclasses.replace(find_family("llava"), projector="moved", checked_on="4.0"))
+    with pytest.raises(ModelError, match=r"no module 'moved'.*'llava'.*checked on transformers 4\.0"):
+        load_model(str(tiny_path))
+
+
+def test_a_processor_without_its_tokenizer(tiny_path, tmp_path):
+    model = shutil.copytree(tiny_path, tmp_path / "model")
+    for file in model.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ModelError, match="model'"):
+        load_model(str(model))
+
+
+def test_a_processor_without_its_chat_template(tiny_path, tmp_path):
+    model = shutil.copytree(tiny_path, tmp_path / "model")
+    (model / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match="lacks chat_template"):
+        load_model(str(model))
+
+
+def test_embeddings_that_do_not_fit_the_blank(tiny):
+    blank = tiny.chat.batch([Turn(question="What is this?", answer="A.", medium=BLANK)])
+    for wrong in (torch.zeros(1, 35, 96), torch.zeros(1, 36, 95), torch.zeros(2, 36, 96)):
+        with (
+            pytest.raises(DataError, match=r"shape \(1, 36, 96\).*fit only the blank"),
+            inject(tiny.model, tiny.family, wrong),
+        ):
+            tiny.model(**blank)
+
+
+def test_a_medium_longer_than_the_model_takes(tiny, tmp_path):
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 16_000 * 31))
+    chat = Chat(tiny.processor, find_family("qwen2_audio"))
+    with pytest.raises(DataError, match=r"a\.wav has 31\.0 seconds; models of type 'qwen2_audio' take 30"):
+        chat.load(tmp_path / "a.wav")
+
+
+def test_a_template_without_types_gets_the_placeholder_as_text(tiny):
+    chat = Chat(tiny.processor, dataclasses.replace(tiny.family, placeholder="<image>"))
+    ids, *_ = chat.encode(Turn(question="What is this?", medium=BLANK))
+    assert ids.count(tiny.processor.image_token_id) == 36
+
+
+def test_a_turn_longer_than_the_model_takes(tiny):
+    chat = Chat(tiny.processor, tiny.family, longest=40)
+    assert chat.encode(Turn(question="Hi"))
+    with pytest.raises(DataError, match=r"blank.* tokens; the model takes 40"):
+        chat.encode(Turn(question="What is this?", medium=BLANK))
+
+
+def test_a_blank_of_a_chosen_size(tiny_path, images):
+    """CLIP scales every image to its own size, so the blank's size changes nothing there, and must not fail."""
+    loaded = load_model(str(tiny_path), blank=64)
+    assert loaded.chat.load(BLANK).size == (64, 64)
+    assert encode_media(loaded, images).shape == (3, 36, 96)
+
+
+E = torch.zeros(4, 8)
+
+
+@pytest.mark.parametrize(
+    ("media", "total", "sizes"),
+    [
+        ([E, E], 8, [4, 4]),
+        ([E, E], 9, None),
+        ([E, None], 16, [4, 12]),
+        ([None, None, E], 20, [8, 8, 4]),
+        ([None, E, None], 12, [4, 4, 4]),
+        ([None, E, None], 20, None),  # whose the 16 rows are cannot be told
+        ([E, None], 4, None),
+        ([None, None], 7, [3, 4]),  # one run of real media: only its end counts
+    ],
+)
+def test_rows_of_real_media_are_told_or_refused(media, total, sizes):
+    assert _sizes(media, total) == sizes
+
+
+def test_the_listing_has_every_row_once():
+    keys = [(row.model_type, row.tower, row.modality) for row in families.FAMILIES]
+    assert len(keys) == len(set(keys)) >= 25
+    assert json.loads(json.dumps([dataclasses.asdict(row) for row in families.FAMILIES]))
