@@ -44,7 +44,7 @@ def test_the_synthesis_lowers_the_loss(family, media_folder):
     assert done.curve[-1] < done.curve[0]
 
 
-@pytest.mark.parametrize("family", ROWS[:3], ids=name_of)
+@pytest.mark.parametrize("family", ROWS, ids=name_of)
 def test_the_training_sees_synthetic_as_real_media(family, media_folder, tmp_path):
     row = make_row(family, media_folder)
 
