@@ -105,53 +105,50 @@ class GraniteAudio:
         )
 
 
-class Voxtral:
-    """`VoxtralProcessor` (its tokenizer needs mistral_common): windows of the feature extractor; 4 frames to a token."""
+class Processor:
+    """A whole processor: each `mark` in a text becomes the tokens of a medium."""
 
-    def __init__(self, feature_extractor: Any, tokenizer: Any, positions: int, chat_template: str) -> None:
-        self.feature_extractor, self.tokenizer = feature_extractor, tokenizer
-        self.positions, self.chat_template = positions, chat_template
+    mark = "<image>"
 
-    def apply_chat_template(self, messages: Any, **settings: Any) -> str:
-        return self.tokenizer.apply_chat_template(messages, chat_template=self.chat_template, **settings)
-
-    def __call__(self, text: list[str], audio: Any, **_: Any) -> BatchFeature:
-        features = self.feature_extractor(audio, sampling_rate=16_000, return_tensors="pt")["input_features"]
-        marks = self.tokenizer.audio_token * (self.positions // 4)
-        ids = self.tokenizer([line.replace(self.tokenizer.audio_token, marks) for line in text], return_tensors="pt")
-        return BatchFeature({**ids, "input_features": features})
-
-
-class Pixtral:
-    """`PixtralProcessor` (needs torchvision): rows of image tokens, a break after each, an end after the last."""
-
-    def __init__(self, image_processor: Any, tokenizer: Any, patch: int, chat_template: str) -> None:
-        self.image_processor, self.tokenizer = image_processor, tokenizer
-        self.patch, self.chat_template = patch, chat_template
+    def __init__(self, part: Any, tokenizer: Any, size: int, chat_template: str) -> None:
+        self.part, self.tokenizer, self.size, self.chat_template = part, tokenizer, size, chat_template
 
     def apply_chat_template(self, messages: Any, **settings: Any) -> str:
         return self.tokenizer.apply_chat_template(messages, chat_template=self.chat_template, **settings)
 
-    def __call__(self, text: list[str], images: Any, **_: Any) -> BatchFeature:
-        pixels = self.image_processor(images, return_tensors="pt")
-        height, width = (int(edge) // self.patch for edge in pixels["image_sizes"][0])
-        rows = "[IMG_BREAK]".join(["[IMG]" * width] * height) + "[IMG_END]"
-        ids = self.tokenizer([line.replace("[IMG]", rows) for line in text], return_tensors="pt")
-        return BatchFeature({**ids, **pixels})
+    def __call__(self, text: list[str], images: Any = None, audio: Any = None, **_: Any) -> BatchFeature:
+        media = self.encode(images if audio is None else audio)
+        ids = self.tokenizer([line.replace(self.mark, self.tokens(media)) for line in text], return_tensors="pt")
+        return BatchFeature({**ids, **media})
+
+    def encode(self, media: Any) -> Any:
+        """Return the model's inputs for media."""
+        return self.part(media, return_tensors="pt")
+
+    def tokens(self, media: Any) -> str:
+        """Return what stands for one medium."""
+        return self.mark * self.size
 
 
-class Tiles:
-    """A processor of square images of one tile, `count` tokens each (the one of Ovis 2 cuts tiles and adds indicators)."""
+class Voxtral(Processor):
+    """`VoxtralProcessor` (its tokenizer needs mistral_common): windows of the feature extractor, `size` tokens each."""
 
-    def __init__(self, image_processor: Any, tokenizer: Any, count: int, chat_template: str) -> None:
-        self.image_processor, self.tokenizer = image_processor, tokenizer
-        self.count, self.chat_template = count, chat_template
+    mark = "[AUDIO]"
 
-    def apply_chat_template(self, messages: Any, **settings: Any) -> str:
-        return self.tokenizer.apply_chat_template(messages, chat_template=self.chat_template, **settings)
+    def encode(self, media: Any) -> Any:
+        features = self.part(media, sampling_rate=16_000, return_tensors="pt")
+        return {"input_features": features["input_features"]}
 
-    def __call__(self, text: list[str], images: Any, **_: Any) -> BatchFeature:
-        pixels = self.image_processor(images, return_tensors="pt")
-        mark = self.tokenizer.image_token
-        ids = self.tokenizer([line.replace(mark, mark * self.count) for line in text], return_tensors="pt")
-        return BatchFeature({**ids, **pixels})
+
+class Pixtral(Processor):
+    """`PixtralProcessor` (needs torchvision): rows of tokens of `size` pixels, a break after each, an end after the last."""
+
+    mark = "[IMG]"
+
+    def tokens(self, media: Any) -> str:
+        height, width = (int(edge) // self.size for edge in media["image_sizes"][0])
+        return "[IMG_BREAK]".join([self.mark * width] * height) + "[IMG_END]"
+
+
+class Tiles(Processor):
+    """A processor of square images of one tile, `size` tokens each (the one of Ovis 2 cuts tiles and adds indicators)."""

@@ -49,7 +49,7 @@ def lora(row: Row) -> nn.Module:
 
 def test_every_path_of_the_row_exists(row):
     for path in row.family.paths:
-        get_module(row.model, row.family, path)
+        assert isinstance(get_module(row.model, row.family, path), nn.Module)
 
 
 def test_own_output_reproduces_the_logits_exactly(row):

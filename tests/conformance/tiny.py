@@ -46,6 +46,7 @@ AUDIO = {
     "encoder_ffn_dim": 48,
     "d_model": 32,
 }
+CLIP_TOKENS = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
 QWEN_SPECIAL = ("<|vision_start|>", "<|vision_end|>")
 QWEN_NAMED = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
 QWEN_MARKS = {f"{m}": f"<|vision_start|><|{m}_pad|><|vision_end|>" for m in ("image", "video")}
@@ -105,55 +106,42 @@ def clip_images(cls: Any = transformers.CLIPImageProcessorPil, **more: Any) -> A
     return cls(size={"shortest_edge": 56}, crop_size=SQUARE, **more)
 
 
+def windows(**more: Any) -> Any:
+    """Return a feature extractor of windows of two seconds."""
+    return WhisperFeatureExtractor(**{"feature_size": 16, "chunk_length": 2} | more)
+
+
+def llava_config(name: str, tokens: Any, language: str = "llama", vision: dict = CLIP, **more: Any) -> Any:
+    """Return a configuration of the LLaVA kind; `more` stands beside tower and tokens."""
+    named = {f"{m}_token_index": getattr(tokens, f"{m}_token_id", None) for m in ("image", "video")}
+    named = {key: number for key, number in named.items() if number is not None}
+    return AutoConfig.for_model(name, text_config=text(language, tokens), vision_config=vision, **named, **more)
+
+
 @builds("llava", "vipllava")
 def llava(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(image_token="<image>")
     more = {"vision_feature_layer": [-2, -1]} if name == "vipllava" else {}
-    config = AutoConfig.for_model(
-        name, text_config=text("llama", tokens), vision_config=CLIP, image_token_index=tokens.image_token_id, **more
+    processor = transformers.LlavaProcessor(
+        clip_images(), tokens, **CLIP_TOKENS, chat_template=template(image="<image>")
     )
-    return config, transformers.LlavaProcessor(
-        clip_images(),
-        tokens,
-        patch_size=14,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=template(image="<image>"),
-    )
+    return llava_config(name, tokens, **more), processor
 
 
 @builds("llava_next")
 def llava_next(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(image_token="<image>")
-    config = AutoConfig.for_model(
-        name,
-        text_config=text("llama", tokens),
-        vision_config=CLIP,
-        image_token_index=tokens.image_token_id,
-        image_grid_pinpoints=PINPOINTS,
-    )
-    return config, transformers.LlavaNextProcessor(
-        clip_images(transformers.LlavaNextImageProcessorPil, image_grid_pinpoints=PINPOINTS),
-        tokens,
-        patch_size=14,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        chat_template=template(image="<image>"),
-    )
+    images = clip_images(transformers.LlavaNextImageProcessorPil, image_grid_pinpoints=PINPOINTS)
+    processor = transformers.LlavaNextProcessor(images, tokens, **CLIP_TOKENS, chat_template=template(image="<image>"))
+    return llava_config(name, tokens, image_grid_pinpoints=PINPOINTS), processor
 
 
 @builds("llava_onevision")
 def llava_onevision(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(image_token="<image>", video_token="<video>")
-    config = AutoConfig.for_model(
-        name,
-        text_config=text("qwen2", tokens),
-        vision_config=SIGLIP,
-        image_token_index=tokens.image_token_id,
-        video_token_index=tokens.video_token_id,
-        image_grid_pinpoints=[[56, 56], *PINPOINTS],
-    )
-    images = transformers.LlavaOnevisionImageProcessorPil(size=SQUARE, image_grid_pinpoints=[[56, 56], *PINPOINTS])
+    pinpoints = [[56, 56], *PINPOINTS]
+    images = transformers.LlavaOnevisionImageProcessorPil(size=SQUARE, image_grid_pinpoints=pinpoints)
+    config = llava_config(name, tokens, "qwen2", SIGLIP, image_grid_pinpoints=pinpoints)
     return config, unchecked(transformers.LlavaOnevisionProcessor)(
         images,
         tokens,
@@ -167,21 +155,12 @@ def llava_onevision(name: str) -> tuple[Any, Any]:
 @builds("llava_next_video")
 def llava_next_video(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(image_token="<image>", video_token="<video>")
-    config = AutoConfig.for_model(
-        name,
-        text_config=text("llama", tokens),
-        vision_config=CLIP,
-        image_token_index=tokens.image_token_id,
-        video_token_index=tokens.video_token_id,
-        image_grid_pinpoints=PINPOINTS,
-    )
+    config = llava_config(name, tokens, image_grid_pinpoints=PINPOINTS)
     return config, unchecked(transformers.LlavaNextVideoProcessor)(
         stand_ins.Frames(56),
         clip_images(transformers.LlavaNextImageProcessorPil, image_grid_pinpoints=PINPOINTS),
         tokens,
-        patch_size=14,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
+        **CLIP_TOKENS,
         chat_template=template(image="<image>", video="<video>"),
     )
 
@@ -189,14 +168,7 @@ def llava_next_video(name: str) -> tuple[Any, Any]:
 @builds("video_llava")
 def video_llava(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(image_token="<image>", video_token="<video>")
-    config = AutoConfig.for_model(
-        name,
-        text_config=text("llama", tokens),
-        vision_config=CLIP,
-        image_token_index=tokens.image_token_id,
-        video_token_index=tokens.video_token_id,
-    )
-    return config, unchecked(transformers.VideoLlavaProcessor)(
+    return llava_config(name, tokens), unchecked(transformers.VideoLlavaProcessor)(
         clip_images(),
         stand_ins.Frames(56),
         tokens,
@@ -209,7 +181,6 @@ def video_llava(name: str) -> tuple[Any, Any]:
 @builds("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 def qwen_vl(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(*QWEN_SPECIAL, **QWEN_NAMED)
-    start, end = tokens.convert_tokens_to_ids(QWEN_SPECIAL)
     patch = 16 if "qwen3" in name else 14
     moe = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16} if "moe" in name else {}
     layers = 3 if "qwen3" in name else 2  # what enters behind the last layer gets no gradient
@@ -217,15 +188,18 @@ def qwen_vl(name: str) -> tuple[Any, Any]:
         name,
         text_config=text(f"{name}_text", tokens, rope_parameters=MROPE, num_hidden_layers=layers, **moe),
         vision_config=qwen_vision(name),
-        image_token_id=tokens.image_token_id,
-        video_token_id=tokens.video_token_id,
-        vision_start_token_id=start,
-        vision_end_token_id=end,
+        **qwen_ids(tokens),
     )
     cls = {"qwen2_vl": "Qwen2VLProcessor", "qwen2_5_vl": "Qwen2_5_VLProcessor"}.get(name, "Qwen3VLProcessor")
     return config, unchecked(getattr(transformers, cls))(
         qwen_images(patch), tokens, stand_ins.QwenVideo(patch), chat_template=template(**QWEN_MARKS)
     )
+
+
+def qwen_ids(tokens: Any) -> dict[str, int]:
+    start, end = tokens.convert_tokens_to_ids(QWEN_SPECIAL)
+    named = {"image_token_id": tokens.image_token_id, "video_token_id": tokens.video_token_id}
+    return {**named, "vision_start_token_id": start, "vision_end_token_id": end}
 
 
 def qwen_images(patch: int) -> Any:
@@ -353,7 +327,7 @@ def qwen2_audio(name: str) -> tuple[Any, Any]:
         name, text_config=text("qwen2", tokens), audio_config=AUDIO, audio_token_index=tokens.audio_token_id
     )
     return config, transformers.Qwen2AudioProcessor(
-        WhisperFeatureExtractor(feature_size=16, chunk_length=2),
+        windows(),
         tokens,
         chat_template=template(audio="<|audio_bos|><|AUDIO|><|audio_eos|>"),
     )
@@ -368,9 +342,7 @@ def audioflamingo3(name: str) -> tuple[Any, Any]:
         audio_config={**VISION, "num_mel_bins": 16, "max_source_positions": 100},
         audio_token_id=tokens.audio_token_id,
     )
-    return config, transformers.AudioFlamingo3Processor(
-        WhisperFeatureExtractor(feature_size=16, chunk_length=2), tokens, chat_template=template(audio="<sound>")
-    )
+    return config, transformers.AudioFlamingo3Processor(windows(), tokens, chat_template=template(audio="<sound>"))
 
 
 @builds("voxtral")
@@ -383,9 +355,7 @@ def voxtral(name: str) -> tuple[Any, Any]:
         audio_token_id=tokens.audio_token_id,
         hidden_size=32,
     )
-    return config, stand_ins.Voxtral(
-        WhisperFeatureExtractor(feature_size=16, chunk_length=2), tokens, 100, template(audio="[AUDIO]")
-    )
+    return config, stand_ins.Voxtral(windows(), tokens, 100 // 4, template(audio="[AUDIO]"))
 
 
 @builds("granite_speech")
@@ -436,7 +406,7 @@ def omni(name: str) -> tuple[Any, Any]:
     return config, unchecked(cls)(
         qwen_images(patch),
         stand_ins.QwenVideo(patch),
-        WhisperFeatureExtractor(feature_size=16, chunk_length=4, return_attention_mask=True),
+        windows(chunk_length=4, return_attention_mask=True),
         tokens,
         chat_template=template(**marks, audio="<|audio_bos|><|audio_pad|><|audio_eos|>"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import transformers
-from transformers import AutoConfig, WhisperFeatureExtractor
+from transformers import AutoConfig
 
 from conformance import stand_ins
 from conformance.tiny import (
@@ -18,11 +18,13 @@ from conformance.tiny import (
     TEXT,
     VISION,
     builds,
+    qwen_ids,
     qwen_images,
     template,
     text,
     tokenizer,
     unchecked,
+    windows,
 )  # fmt: skip
 
 
@@ -100,7 +102,6 @@ def glm4v(name: str) -> tuple[Any, Any]:
 @builds("qwen3_5")
 def qwen3_5(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(*QWEN_SPECIAL, **QWEN_NAMED)
-    start, end = tokens.convert_tokens_to_ids(QWEN_SPECIAL)
     config = AutoConfig.for_model(
         name,
         text_config=text(
@@ -112,10 +113,7 @@ def qwen3_5(name: str) -> tuple[Any, Any]:
             "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "out_hidden_size": 32,
             "num_position_embeddings": 16, "patch_size": 16,
         },
-        image_token_id=tokens.image_token_id,
-        video_token_id=tokens.video_token_id,
-        vision_start_token_id=start,
-        vision_end_token_id=end,
+        **qwen_ids(tokens),
     )  # fmt: skip
     return config, unchecked(transformers.Qwen3VLProcessor)(
         qwen_images(16), tokens, stand_ins.QwenVideo(16), chat_template=template(**QWEN_MARKS)
@@ -187,7 +185,6 @@ def lighton_ocr(name: str) -> tuple[Any, Any]:
 @builds("kimi_k25")
 def kimi_k25(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(*QWEN_SPECIAL, **QWEN_NAMED)
-    start, end = tokens.convert_tokens_to_ids(QWEN_SPECIAL)
     config = AutoConfig.for_model(
         name,
         text_config=text(
@@ -200,10 +197,7 @@ def kimi_k25(name: str) -> tuple[Any, Any]:
             "pos_emb_height": 4, "pos_emb_width": 4,
         },
         projection_hidden_size=32,
-        image_token_id=tokens.image_token_id,
-        video_token_id=tokens.video_token_id,
-        vision_start_token_id=start,
-        vision_end_token_id=end,
+        **qwen_ids(tokens),
     )  # fmt: skip
     return config, unchecked(transformers.Kimi_K25Processor)(
         stand_ins.KimiImages(14), tokens, None, chat_template=template(image=QWEN_MARKS["image"])
@@ -236,7 +230,7 @@ def glmasr(name: str) -> tuple[Any, Any]:
         audio_token_id=tokens.audio_token_id,
     )
     return config, transformers.GlmAsrProcessor(
-        WhisperFeatureExtractor(feature_size=16, chunk_length=2), tokens, audio_token="<|audio_pad|>",
+        windows(), tokens, audio_token="<|audio_pad|>",
         chat_template=template(audio="<|audio_pad|>"),
     )  # fmt: skip
 
@@ -260,7 +254,7 @@ def musicflamingo(name: str) -> tuple[Any, Any]:
         head_dim=32,
     )
     return config, transformers.MusicFlamingoProcessor(
-        WhisperFeatureExtractor(feature_size=16, chunk_length=2), tokens,
+        windows(), tokens,
         chat_template=template(audio="<sound>"),
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seawall.errors import DataError, ModelError
-from seawall.models.families import Family, find_family
+from seawall.models.families import Family
 from seawall.models.media import find_modality, read_medium
 
 IGNORED = -100
@@ -65,11 +65,11 @@ class Chat:
     """
 
     def __init__(
-        self, processor: Any, family: Family | None = None, *, blank: float | None = None, longest: int | None = None
+        self, processor: Any, family: Family, *, blank: float | None = None, longest: int | None = None
     ) -> None:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", None)
-        self.family = family or find_family("llava")
+        self.family = family
         self.modality = find_modality(self.family.modality)
         self.blank, self.longest = blank or self.family.blank, longest
         self.encode = functools.lru_cache(maxsize=20_000)(self._encode)

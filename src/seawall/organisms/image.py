@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from seawall.artifacts import write_json
 from seawall.models.chat import BLANK, Chat, Turn, answer_losses
+from seawall.models.families import find_family
 from seawall.organisms import dialogue, drawing
 from seawall.organisms.card import measure_organism, write_card
 from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
@@ -58,7 +59,7 @@ def train_image_organism(
     train_tower(model, pixels, samples, tower_steps)
     features = encode_all(model, pixels)
     log.info("tower trained after %.0f s", time.perf_counter() - started)
-    train_language(model, Chat(processor), features, samples, rng, lm_steps)
+    train_language(model, Chat(processor, find_family("llava")), features, samples, rng, lm_steps)
     model.save_pretrained(out)
     processor.save_pretrained(out)
     training = {"seed": seed, "seconds": round(time.perf_counter() - started), "images": len(samples)}
