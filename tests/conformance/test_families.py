@@ -91,6 +91,16 @@ def test_a_batch_of_embeddings_equals_one_by_one(row):
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-4)
 
 
+def test_no_answer_token_sees_those_behind_it(row):
+    batch = row.blanks()
+    answered = (batch["labels"] != -100).nonzero()
+    row_number, last = answered[-1].tolist()
+    before = logits(row.model, batch)
+    batch["input_ids"][row_number, last] -= 1
+    changed = (logits(row.model, batch) - before).abs().amax(-1)
+    assert changed[-1] > 0 and torch.equal(changed[:-1], torch.zeros_like(changed[:-1]))
+
+
 @pytest.mark.parametrize("synthetic", [0, 1])
 def test_synthetic_real_and_text_rows_mix(row, synthetic):
     expected = logits(row.model, row.batch(row.files[0], None, row.files[1]))

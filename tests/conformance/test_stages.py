@@ -7,6 +7,7 @@ import types
 
 import pytest
 import torch
+from PIL import Image
 
 from conformance.conftest import QUESTION, TEXT_ONLY, make_row, name_of
 from seawall.align import AlignConfig
@@ -42,6 +43,14 @@ def test_the_synthesis_lowers_the_loss(family, media_folder):
     (done,) = optimize(loaded, iter([task]), rate=rate, threshold=0, max_steps=3, batch_size=1)
     assert done.embedding.shape == starts[0].shape
     assert done.curve[-1] < done.curve[0]
+
+
+@pytest.mark.parametrize("model_type", ["llava_next", "qwen2_vl"])
+def test_a_larger_image_becomes_a_start_of_the_blanks_rows(model_type, media_folder, tmp_path):
+    loaded = make_row(find_family(model_type, "image"), media_folder).loaded
+    Image.effect_noise((120, 300), 90).save(tmp_path / "large.png")
+    start, blank = encode_media(loaded, [tmp_path / "large.png"]), encode_media(loaded, [BLANK])
+    assert start.shape == blank.shape and not torch.equal(start, blank)
 
 
 @pytest.mark.parametrize("family", ROWS, ids=name_of)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import seawall
+from conftest import write_lines
 from seawall.errors import DataError, ModelError
 from seawall.models import families
 from seawall.models.chat import BLANK, Chat, Turn
@@ -99,6 +100,25 @@ def test_a_turn_longer_than_the_model_takes(tiny):
     assert chat.encode(Turn(question="Hi"))
     with pytest.raises(DataError, match=r"blank.* tokens; the model takes 40"):
         chat.encode(Turn(question="What is this?", medium=BLANK))
+
+
+def test_a_loaded_model_knows_its_longest_turn(tiny):
+    with pytest.raises(DataError, match="the model takes 512"):
+        tiny.chat.encode(Turn(question="What? " * 300))
+
+
+def test_every_stage_takes_the_modality_of_its_data(tiny_path, source, tmp_path):
+    model, pairs = str(tiny_path), tmp_path / "pairs"
+    seawall.prepare(source, pairs, seawall.PrepareConfig(modality="audio"))
+    item = {"id": "0", "set": "media_harmless", "first": "wash", "second": "boat", "category": "activity"}
+    write_lines(tmp_path / "items.jsonl", [{**item, "question": "What?", "audio": None}])
+    for stage in (
+        lambda: seawall.synthesize(model, pairs, tmp_path / "a", seawall.SynthesizeConfig(start="blank")),
+        lambda: seawall.align(model, pairs, None, tmp_path / "b"),
+        lambda: seawall.evaluate(model, tmp_path, tmp_path / "c"),
+    ):
+        with pytest.raises(ModelError, match="take image, not audio"):
+            stage()
 
 
 def test_a_blank_of_a_chosen_size(tiny_path, images):
