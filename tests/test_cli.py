@@ -113,6 +113,7 @@ def test_listings_are_json_where_asked(run, command, key):
     assert code == 0 and {"llava", "organism:image"} & {row[key] for row in rows}
     plain = run(*command.split())[1]
     assert all(row[key] in plain for row in rows)
+    assert len(plain.splitlines()) == len(rows) + 1, "a line a row, for grep"
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def report(*runs: Path) -> None:
 def models(*, json: bool = False) -> None:
     """List the supported model families: where each keeps encoder (M), projector (P) and language model (LM).
 
-    Example: `seawall models --json`
+    Example: `seawall models | grep qwen`
 
     Args:
         json: Print JSON.
@@ -166,6 +166,7 @@ def models(*, json: bool = False) -> None:
                 "P": family.projector + (f", {family.deep_projectors}.*" if family.deep_projectors else ""),
                 "LM": family.language_model,
                 "blank": f"{family.blank} {find_modality(family.modality).unit}" if family.blank else "processor's",
+                "auto class": family.auto_class,
                 "announced by": family.placeholder or f'{{"type": "{family.modality}"}}',
                 "checked on": family.checked_on,
             }
@@ -256,4 +257,5 @@ def _show(rows: list[dict[str, str]], as_json: bool) -> None:
     table = Table(*(Column(name, overflow="fold") for name in rows[0]), box=None)
     for row in rows:
         table.add_row(*row.values())
-    Console().print(table)
+    # a file or a pipe gets one line a row, for grep
+    Console(width=None if sys.stdout.isatty() else 1_000).print(table)
