@@ -36,24 +36,6 @@ BLANK = "blank"
 """The medium in whose place a synthetic embedding will stand."""
 
 
-def answer_losses(hidden: Tensor, labels: Tensor, head: nn.Module) -> Tensor:
-    """Return the mean cross-entropy of each row's answer, in nats a token; logits are made where there is an answer.
-
-    Args:
-        hidden: Last hidden states, shape = (rows, length, width).
-        labels: As `Chat.batch` gives them, shape = (rows, length).
-        head: The model's `lm_head`.
-
-    Returns:
-        Tensor, shape = (rows,).
-    """
-    targets = labels[:, 1:].to(hidden.device)
-    wanted = targets != IGNORED
-    row, _ = wanted.nonzero(as_tuple=True)
-    each = nn.functional.cross_entropy(head(hidden[:, :-1][wanted]).float(), targets[wanted], reduction="none")
-    return torch.zeros(len(targets), device=each.device).index_add(0, row, each) / wanted.sum(1)
-
-
 class Chat:
     """Encodes turns for one processor; remembers what it has encoded.
 

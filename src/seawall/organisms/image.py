@@ -22,8 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from seawall.artifacts import write_json
-from seawall.models.chat import BLANK, Chat, Turn, answer_losses
+from seawall.models.chat import BLANK, Chat, Turn
 from seawall.models.families import find_family
+from seawall.models.load import Loaded
+from seawall.models.losses import turn_losses
 from seawall.organisms import dialogue, drawing
 from seawall.organisms.card import measure_organism, write_card
 from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
@@ -59,7 +61,9 @@ def train_image_organism(
     train_tower(model, pixels, samples, tower_steps)
     features = encode_all(model, pixels)
     log.info("tower trained after %.0f s", time.perf_counter() - started)
-    train_language(model, Chat(processor, find_family("llava")), features, samples, rng, lm_steps)
+    family = find_family("llava")
+    loaded = Loaded("organism:image", model, processor, family, Chat(processor, family), fingerprint="")
+    train_language(loaded, features, samples, rng, lm_steps)
     model.save_pretrained(out)
     processor.save_pretrained(out)
     training = {"seed": seed, "seconds": round(time.perf_counter() - started), "images": len(samples)}
@@ -231,31 +235,19 @@ def encode_all(model: Any, images: Tensor) -> Tensor:
     return torch.cat([tower(i, output_hidden_states=True).hidden_states[-1][:, 1:] for i in warped])
 
 
-def train_language(
-    model: Any, chat: Chat, features: Tensor, samples: list[Sample], rng: random.Random, steps: int
-) -> None:
+def train_language(loaded: Loaded, features: Tensor, samples: list[Sample], rng: random.Random, steps: int) -> None:
     """Train projector and LM on dialogues about the images and on text dialogues, batched apart to pad little."""
-    core = model.model
-    image_token = model.config.image_token_id
-
-    def losses(turns: list[Turn], media: Tensor | None = None) -> Tensor:
-        batch = chat.batch(turns)
-        embedded = core.language_model.embed_tokens(batch["input_ids"])
-        if media is not None:
-            places = (batch["input_ids"] == image_token)[..., None]
-            embedded = embedded.masked_scatter(places, core.multi_modal_projector(media).flatten(0, 1))
-        hidden = core.language_model(inputs_embeds=embedded, attention_mask=batch["attention_mask"]).last_hidden_state
-        return answer_losses(hidden, batch["labels"], model.lm_head)
 
     def loss(_: int) -> Tensor:
         rows = [rng.randrange(len(samples)) for _ in range(LM_MEDIA_ROWS)]
         shown = [_medium_turn(rng, *samples[row]) for row in rows]
         told = [_text_turn(rng) for _ in range(LM_TEXT_ROWS)]
         # each row counts alike: in a mean over tokens the short answers starve
-        return torch.cat([losses(shown, features[rows]), losses(told)]).mean()
+        return torch.cat([turn_losses(loaded, shown, features[rows]), turn_losses(loaded, told)]).mean()
 
+    core = loaded.model.model
     _optimise([core.multi_modal_projector, core.language_model], map(loss, range(steps)), steps, 3e-3, "language")
-    model.eval()
+    loaded.model.eval()
 
 
 def _medium_turn(rng: random.Random, phrase: Phrase, form: drawing.Form, style: drawing.Style) -> Turn:

@@ -13,10 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from seawall import phrasing
-from seawall.models.chat import BLANK, Turn, answer_losses, to_model
-from seawall.models.families import base_model
-from seawall.models.inject import inject
+from seawall.models.chat import BLANK, Turn
 from seawall.models.load import Loaded
+from seawall.models.losses import turn_losses
 
 
 def controls(pair: dict[str, Any], content_questions: int, modality: str, seed: str) -> tuple[list[Turn], Turn]:
@@ -49,8 +48,5 @@ def losses(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]]) 
         Tensor, shape = (records, turns), in nats a token; differentiable in `embeddings`.
     """
     each = len(turns[0])
-    batch = loaded.chat.batch([turn for record in turns for turn in record])
-    labels = batch.pop("labels")
-    with inject(loaded.model, loaded.family, embeddings.repeat_interleave(each, 0)):
-        hidden = base_model(loaded.model)(**to_model(batch, loaded.model), use_cache=False).last_hidden_state
-    return answer_losses(hidden, labels, loaded.model.get_output_embeddings()).view(-1, each)
+    flat = [turn for record in turns for turn in record]
+    return turn_losses(loaded, flat, embeddings.repeat_interleave(each, 0)).view(-1, each)
