@@ -109,7 +109,7 @@ def test_the_organism_names_what_was_synthesized(organism):
 
 def test_a_record_is_optimised_on_its_content_questions_and_its_style_question(tiny):
     from seawall.synthesize import SynthesizeConfig
-    from seawall.synthesize.run import _new_task
+    from seawall.synthesize.solve import new_task
 
     pair = {
         "category": "activity",
@@ -117,7 +117,7 @@ def test_a_record_is_optimised_on_its_content_questions_and_its_style_question(t
         "style": {"question": "What is the main colour of the image?", "answer": "The main colour is red."},
     }
     starts = encode_media(tiny, [BLANK])
-    made = _new_task("0#0", pair, tiny, starts, SynthesizeConfig(content_questions=3), attempt=1)
+    made = new_task("0#0", pair, tiny, starts, SynthesizeConfig(content_questions=3), attempt=1)
     assert len({turn.question for turn in made.turns}) == 3
     assert {turn.answer for turn in made.turns} == {"The image shows the activity: wash a car."}
     assert made.style == Turn(**pair["style"], medium=BLANK)

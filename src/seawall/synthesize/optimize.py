@@ -31,6 +31,8 @@ class Task:
     """Loss of the content controls before each step and at the end, in nats a token."""
     verified: bool = False
     """Whether the model recovered the phrase under the held-out questions."""
+    failed: str = ""
+    """Why there is no good embedding ("the loss became nan after 3 steps"); empty where the optimisation ended well."""
     starts: int = 1
     """How many starts it took."""
     steps_before: int = 0

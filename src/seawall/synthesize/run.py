@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from seawall.artifacts import claim, finish, hash_file, hash_listing, read_json, read_modality, read_pairs, write_json
@@ -18,10 +15,9 @@ from seawall.models.load import Loaded, load_model
 from seawall.progress import track
 from seawall.store import EmbeddingStore
 from seawall.synthesize import SynthesizeConfig
-from seawall.synthesize.objective import controls
-from seawall.synthesize.optimize import Task, optimize
-from seawall.synthesize.verify import verify
-from seawall.synthesize.warmstart import choose_start, encode_media, find_media
+from seawall.synthesize.optimize import Task
+from seawall.synthesize.solve import Job, solve
+from seawall.synthesize.warmstart import encode_media, find_media
 
 SUMMARY = "synthesis.json"
 
@@ -44,12 +40,12 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
     started = time.perf_counter()
     store = EmbeddingStore(out)
     starts = encode_media(loaded, media)
-    todo = deque(
+    todo = [
         (f"{pair['id']}#{copy}", pair)
         for copy in range(config.copies)
         for pair in chosen
         if f"{pair['id']}#{copy}" not in store.entries
-    )
+    ]
     _make_all(loaded, store, todo, starts, config)
     summary = _summarise(store, chosen, time.perf_counter() - started)
     if not summary["vsr"]:
@@ -62,66 +58,25 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
     return summary
 
 
-def _make_all(loaded: Loaded, store: EmbeddingStore, todo: deque, starts: Tensor, config: SynthesizeConfig) -> None:
-    """Optimise and verify everything in `todo`; what fails verification goes back to it with another start."""
-    pair_of: dict[str, dict] = {}
-    retries: deque[Task] = deque()
-    scale = starts.std().item()
-
-    def tasks() -> Iterator[Task]:
-        while todo or retries:
-            if retries:
-                yield retries.popleft()
-                continue
-            key, pair = todo.popleft()
-            pair_of[key] = pair
-            yield _new_task(key, pair, loaded, starts, config, attempt=1)
-
+def _make_all(loaded: Loaded, store: EmbeddingStore, todo: list[Job], starts: Tensor, config: SynthesizeConfig) -> None:
+    """Solve everything in `todo`; store it in shards as it finishes."""
+    pair_of = dict(todo)
     done: list[Task] = []
 
-    def settle() -> None:
-        """Verify what is done; store what passed or ran out of starts."""
-        if not done:
-            return
-        passed = verify(loaded, torch.stack([task.embedding for task in done]), [pair_of[t.key] for t in done])
-        final = []
-        for task, ok in zip(done, passed, strict=True):
-            task.verified = ok
-            if ok or task.starts >= config.starts:
-                final.append(task)
-            else:
-                again = _new_task(task.key, pair_of[task.key], loaded, starts, config, attempt=task.starts + 1)
-                again.steps_before = task.steps_before + task.steps
-                retries.append(again)
-        done.clear()
-        if final:
-            store.append(
-                {task.key: task.embedding for task in final}, [_facts(task, pair_of[task.key]) for task in final]
-            )
-        bar.advance(len(final))
+    def put() -> None:
+        if done:
+            store.append({t.key: t.embedding for t in done}, [_facts(t, pair_of[t.key]) for t in done])
+            done.clear()
 
     with track("synthesizing", len(todo)) as bar:
-        while todo or retries:
-            try:
-                for task in optimize(
-                    loaded,
-                    tasks(),
-                    rate=config.rate * scale,
-                    threshold=config.threshold,
-                    max_steps=config.max_steps,
-                    batch_size=config.batch_size,
-                ):
-                    done.append(task)
-                    if len(done) >= 2 * config.batch_size:
-                        settle()
-            finally:  # an error or Ctrl-C must not lose what is done
-                settle()
-
-
-def _new_task(key: str, pair: dict, loaded: Loaded, starts: Tensor, config: SynthesizeConfig, attempt: int) -> Task:
-    seed = f"{config.seed}/{key}/{attempt}"
-    content, style = controls(pair, config.content_questions, loaded.family.modality, seed)
-    return Task(key=key, turns=content, style=style, embedding=choose_start(starts, seed), starts=attempt)
+        try:
+            for task in solve(loaded, todo, starts, config):
+                done.append(task)
+                bar.advance()
+                if len(done) >= config.batch_size:
+                    put()
+        finally:  # an error or Ctrl-C must not lose what is done
+            put()
 
 
 def _facts(task: Task, pair: dict) -> dict[str, Any]:
