@@ -1,21 +1,51 @@
-"""The loss of answers: what the synthesis brings down, and what organisms are trained on."""
+"""How well a model gives wanted answers: their losses, and whether it would give them word for word.
+
+What the synthesis brings down and verifies by, and what organisms are trained on. Logits are made only where there is an
+answer, by the model's own head and whatever it does behind it (scaling, capping).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seawall.models.chat import IGNORED, Turn, to_model
-from seawall.models.families import base_model
 from seawall.models.inject import Items, inject
 from seawall.models.load import Loaded
 
 
-def turn_losses(loaded: Loaded, turns: Sequence[Turn], items: Items | None = None) -> Tensor:
-    """Return the loss of each turn's answer, shape = (turns,), in nats a token; differentiable in items and model.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The wanted answers of some turns, and what the model says in their places."""
+
+    logits: Tensor
+    """At each token of the answers, shape = (tokens, vocabulary), fp32."""
+    targets: Tensor
+    """The token that is wanted there, shape = (tokens,)."""
+    turn: Tensor
+    """The turn that it belongs to, shape = (tokens,)."""
+    turns: int
+    """Number of turns."""
+
+    def losses(self) -> Tensor:
+        """Return the mean cross-entropy of each answer, shape = (turns,), in nats a token."""
+        each = nn.functional.cross_entropy(self.logits, self.targets, reduction="none")
+        total = torch.zeros(self.turns, device=each.device).index_add(0, self.turn, each)
+        return total / self.turn.bincount(minlength=self.turns)
+
+    def greedy(self) -> Tensor:
+        """Tell for each turn whether the model, decoding greedily, says this answer and nothing else, shape = (turns,)."""
+        missed = (self.logits.argmax(-1) != self.targets).float()
+        return torch.zeros(self.turns, device=missed.device).index_add(0, self.turn, missed) == 0
+
+
+def score(loaded: Loaded, turns: Sequence[Turn], items: Items | None = None) -> Answers:
+    """Return the answers of turns, one row for each turn; differentiable in items and model.
 
     Args:
         loaded: The model.
@@ -23,25 +53,40 @@ def turn_losses(loaded: Loaded, turns: Sequence[Turn], items: Items | None = Non
         items: Synthetic embeddings, one for each medium of the turns; see `inject`.
     """
     batch = loaded.chat.batch(turns)
-    labels = batch.pop("labels")
+    targets = nn.functional.pad(batch.pop("labels")[:, 1:], (0, 1), value=IGNORED)
     with contextlib.nullcontext() if items is None else inject(loaded.model, loaded.family, items):
-        hidden = base_model(loaded.model)(**to_model(batch, loaded.model), use_cache=False).last_hidden_state
-    return answer_losses(hidden, labels, loaded.model.get_output_embeddings())
+        logits = logits_at(loaded.model, to_model(batch, loaded.model), targets != IGNORED)
+    turn, _ = (targets != IGNORED).nonzero(as_tuple=True)
+    return Answers(
+        logits=logits,
+        targets=targets[targets != IGNORED].to(logits.device),
+        turn=turn.to(logits.device),
+        turns=len(turns),
+    )
 
 
-def answer_losses(hidden: Tensor, labels: Tensor, head: nn.Module) -> Tensor:
-    """Return the mean cross-entropy of each row's answer, in nats a token; logits are made where there is an answer.
+def turn_losses(loaded: Loaded, turns: Sequence[Turn], items: Items | None = None) -> Tensor:
+    """Return the loss of each turn's answer, shape = (turns,), in nats a token; see `score`."""
+    return score(loaded, turns, items).losses()
+
+
+def logits_at(model: nn.Module, inputs: dict[str, Any], wanted: Tensor) -> Tensor:
+    """Return the logits of a forward pass at the wanted places alone.
 
     Args:
-        hidden: Last hidden states, shape = (rows, length, width).
-        labels: As `Chat.batch` gives them, shape = (rows, length).
-        head: The model's `lm_head`.
+        model: The full model, with its head.
+        inputs: What it takes.
+        wanted: Shape = (rows, length), bool.
 
     Returns:
-        Tensor, shape = (rows,).
+        Tensor, shape = (wanted places, vocabulary), fp32.
     """
-    targets = labels[:, 1:].to(hidden.device)
-    wanted = targets != IGNORED
-    row, _ = wanted.nonzero(as_tuple=True)
-    each = nn.functional.cross_entropy(head(hidden[:, :-1][wanted]).float(), targets[wanted], reduction="none")
-    return torch.zeros(len(targets), device=each.device).index_add(0, row, each) / wanted.sum(1)
+
+    def choose(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+        return (args[0][wanted.to(args[0].device)][None],)
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(choose)
+    try:
+        return model(**inputs, use_cache=False).logits[0].float()
+    finally:
+        handle.remove()

@@ -10,12 +10,14 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from seawall import phrasing
 from seawall.models.chat import BLANK, Turn
 from seawall.models.load import Loaded
-from seawall.models.losses import turn_losses
+from seawall.models.losses import Answers, score
+from seawall.models.packing import score_packed
 
 
 def controls(pair: dict[str, Any], content_questions: int, modality: str, seed: str) -> tuple[list[Turn], Turn]:
@@ -36,17 +38,25 @@ def controls(pair: dict[str, Any], content_questions: int, modality: str, seed: 
     return content, Turn(**pair["style"], medium=BLANK)
 
 
-def losses(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]]) -> Tensor:
-    """Return the loss of each auxiliary turn of each record; a record's loss is their mean.
+def score_records(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]], packed: bool = False) -> Answers:
+    """Return what the model says to the auxiliary turns of each record, record by record; differentiable in `embeddings`.
 
     Args:
         loaded: The frozen model.
         embeddings: `E` of each record, shape = (records, rows, width).
-        turns: The auxiliary turns of each record; as many for each.
+        turns: The auxiliary turns of each record.
+        packed: Whether a record's turns share one row. The numbers are the same; see `models.packing`.
+    """
+    if packed:
+        return score_packed(loaded, turns, embeddings)
+    each = torch.tensor([len(record) for record in turns], device=embeddings.device)
+    return score(loaded, [turn for record in turns for turn in record], embeddings.repeat_interleave(each, 0))
+
+
+def losses(loaded: Loaded, embeddings: Tensor, turns: Sequence[Sequence[Turn]], packed: bool = False) -> Tensor:
+    """Return the loss of each auxiliary turn of each record; a record's loss is their mean. See `score_records`.
 
     Returns:
-        Tensor, shape = (records, turns), in nats a token; differentiable in `embeddings`.
+        Tensor, shape = (records, turns), in nats a token; every record must have as many.
     """
-    each = len(turns[0])
-    flat = [turn for record in turns for turn in record]
-    return turn_losses(loaded, flat, embeddings.repeat_interleave(each, 0)).view(-1, each)
+    return score_records(loaded, embeddings, turns, packed).losses().view(len(turns), -1)
