@@ -29,8 +29,12 @@ class SynthesizeConfig:
     """Most steps from one start."""
     starts: int = 2
     """Starts tried until the held-out questions bring back the phrase; what fails them all is marked unverified."""
-    batch_size: int = 48
-    """Embeddings in one forward pass."""
+    lowerings: int = 1
+    """How often, from one start, an embedding that is done but not verified goes on to a lower threshold (times 0.3)."""
+    packing: bool = True
+    """Whether a record's auxiliary turns share one row, where that gives the same numbers: faster, same embeddings."""
+    batch_size: int | None = None
+    """Embeddings in one forward pass; None is as many as the free memory takes, 48 at most. Halved when memory runs out."""
     seed: int = 0
     """Seed of starts and drawn questions; each record draws from its own."""
 
@@ -38,12 +42,12 @@ class SynthesizeConfig:
         faults = [
             f"{name} is {getattr(self, name)}; it must be at least 1"
             for name in ("copies", "starts", "batch_size", "content_questions")
-            if getattr(self, name) < 1
+            if getattr(self, name) is not None and getattr(self, name) < 1
         ]
         if self.start not in ("bank", "blank"):
             faults.append(f"start is {self.start!r}; it must be 'bank' or 'blank'")
-        if self.rate <= 0 or self.threshold < 0 or self.max_steps < 0:
-            faults.append("rate must be above 0, threshold and max_steps not below")
+        if self.rate <= 0 or self.threshold < 0 or self.max_steps < 0 or self.lowerings < 0:
+            faults.append("rate must be above 0; threshold, max_steps and lowerings not below")
         if faults:
             raise ConfigError("; ".join(faults) + ".")
 

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-from seawall.errors import TrainingError
 from seawall.models.chat import Turn
 from seawall.models.load import Loaded
+from seawall.models.memory import halved, is_out_of_memory
 from seawall.synthesize.objective import losses
+
+log = logging.getLogger(__name__)
+
+LOWERING = 0.3
+"""By what the threshold of a task is multiplied when it is met and the phrase does not come back."""
+
+
+class Stepper:
+    """The update rule: one embedding on its way, with the state of its optimiser.
+
+    Args:
+        start: Where it starts, shape = (rows, width).
+        rate: Adam's learning rate, in the units of `E`.
+        device: Where it is kept.
+    """
+
+    def __init__(self, start: Tensor, rate: float, device: torch.device) -> None:
+        self.embedding = start.detach().to(device, torch.float32, copy=True).requires_grad_()
+        self._adam = torch.optim.Adam([self.embedding], lr=rate, betas=(0.9, 0.95))
+
+    def step(self) -> None:
+        """Move along the gradient that was accumulated."""
+        self._adam.step()
+        self._adam.zero_grad()
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -32,16 +58,25 @@ class Task:
     verified: bool = False
     """Whether the model recovered the phrase under the held-out questions."""
     failed: str = ""
-    """Why there is no good embedding ("the loss became nan after 3 steps"); empty where the optimisation ended well."""
+    """Why no embedding could be made; empty where one was."""
     starts: int = 1
     """How many starts it took."""
     steps_before: int = 0
     """Steps taken from earlier starts."""
+    lowered: int = 0
+    """How often its threshold was lowered since this start."""
+    stepper: Stepper | None = None
+    """What it goes on with, where it is continued."""
 
     @property
     def steps(self) -> int:
         """Steps taken from this start."""
         return max(0, len(self.curve) - 1)
+
+    @property
+    def controls(self) -> list[Turn]:
+        """All its auxiliary turns."""
+        return [*self.turns, *([self.style] if self.style else [])]
 
 
 def optimize(
@@ -52,46 +87,65 @@ def optimize(
     threshold: float,
     max_steps: int,
     batch_size: int,
+    packed: bool = False,
 ) -> Iterator[Task]:
     """Optimise each task's embedding; yield a task as soon as it is done, so that the next takes its place.
+
+    A task whose loss becomes NaN or infinite is yielded at once, with the reason in `failed` and its start as `embedding`.
 
     Args:
         loaded: The model; its parameters are frozen.
         tasks: What to do; read lazily.
-        rate: Adam's learning rate, in the units of `E`.
+        rate: The learning rate, in the units of `E`.
         threshold: A task is done when the loss of its content controls is below this, in nats a token. 0 runs all
             `max_steps`.
         max_steps: ... or after so many steps.
-        batch_size: Tasks in one forward pass.
+        batch_size: Tasks in one forward pass; halved where memory does not suffice.
+        packed: See `score_records`.
 
     Raises:
-        TrainingError: A loss became NaN or infinite. What was yielded before stays good.
+        ModelError: Not even one task fits into memory.
     """
     loaded.model.requires_grad_(False)
-    queue, active = iter(tasks), []
+    queue, waiting, active = iter(tasks), deque[Task](), list[Task]()
     while True:
-        while len(active) < batch_size and (task := next(queue, None)) is not None:
-            parameter = task.embedding.detach().clone().float().requires_grad_()
-            active.append((task, parameter, torch.optim.Adam([parameter], lr=rate, betas=(0.9, 0.95))))
+        while len(active) < batch_size and (task := waiting.popleft() if waiting else next(queue, None)) is not None:
+            task.stepper = task.stepper or Stepper(task.embedding, rate, loaded.model.device)
+            active.append(task)
         if not active:
             return
-        batch = torch.stack([parameter for _, parameter, _ in active])
-        loss = losses(loaded, batch, [[*task.turns, *([task.style] if task.style else [])] for task, _, _ in active])
-        loss.mean(1).sum().backward()
+        if (each := _backward(loaded, active, packed)) is None:
+            batch_size = halved(len(active))
+            waiting.extendleft(reversed(active[batch_size:]))
+            del active[batch_size:]
+            log.warning("out of memory: going on with %d records at a time", batch_size)
+            continue
         going_on = []
-        for (task, parameter, adam), each in zip(active, loss.tolist(), strict=True):
-            value = sum(each[: len(task.turns)]) / len(task.turns)
-            if not math.isfinite(sum(each)):
-                raise TrainingError(
-                    f"The synthesis of {task.key!r} reached a loss of {sum(each)} after {task.steps} steps. Finished embeddings "
-                    "are kept; lower the rate, or check the model's precision, and run again with another --out."
-                )
-            task.curve.append(value)
-            if value < threshold or task.steps >= max_steps:
-                task.embedding = parameter.detach()
+        for task, values in zip(active, each, strict=True):
+            if not math.isfinite(sum(values)):
+                task.failed = f"its loss became {sum(values)} after {task.steps} steps"
+                yield task
+                continue
+            task.curve.append(sum(values[: len(task.turns)]) / len(task.turns))
+            if task.curve[-1] < threshold * LOWERING**task.lowered or task.steps >= max_steps:
+                task.embedding = task.stepper.embedding.detach()
                 yield task
             else:
-                adam.step()
-                adam.zero_grad()
-                going_on.append((task, parameter, adam))
+                task.stepper.step()
+                going_on.append(task)
         active = going_on
+
+
+def _backward(loaded: Loaded, tasks: list[Task], packed: bool) -> list[list[float]] | None:
+    """Add to each task's embedding the gradient of its loss; return the losses of its controls, None without memory."""
+    try:
+        batch = torch.stack([task.stepper.embedding for task in tasks])
+        loss = losses(loaded, batch, [task.controls for task in tasks], packed)
+        loss.mean(1).sum().backward()
+        return loss.tolist()
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    for task in tasks:  # a backward pass that was cut short may have left some
+        task.stepper.embedding.grad = None
+    return None

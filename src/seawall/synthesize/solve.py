@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,11 +12,18 @@ import torch
 from torch import Tensor
 
 from seawall.models.load import Loaded
+from seawall.models.memory import SHARE, SLACK, count_kept_bytes, free_bytes, halve_on_out_of_memory
+from seawall.models.packing import why_not_packed
 from seawall.synthesize import SynthesizeConfig
-from seawall.synthesize.objective import controls
+from seawall.synthesize.objective import controls, losses
 from seawall.synthesize.optimize import Task, optimize
 from seawall.synthesize.verify import verify
 from seawall.synthesize.warmstart import choose_start
+
+log = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 48
+"""Records in one forward pass, however much memory there is: a larger batch is no faster on any machine measured."""
 
 Job = tuple[str, dict[str, Any]]
 """Key of an embedding, and its record's line of `pairs.jsonl`."""
@@ -23,6 +32,9 @@ Job = tuple[str, dict[str, Any]]
 def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: SynthesizeConfig) -> Iterator[Task]:
     """Make the embeddings of `todo` on the device of one model.
 
+    A task that reaches its threshold is verified. One that fails goes on to a lower threshold, then again from another
+    start; after the last it is given up as unverified. One whose loss is not a number gets another start, then `failed`.
+
     Args:
         loaded: The model.
         todo: What to make; read lazily.
@@ -30,17 +42,24 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
         config: Settings.
 
     Yields:
-        Tasks as they finish: verified, or given up with the embedding of the last start.
+        Tasks as they finish: verified, given up with the embedding of the last start, or failed.
     """
     queue = iter(todo)
+    first = next(queue, None)
+    if first is None:
+        return
+    queue = itertools.chain([first], queue)
     pair_of: dict[str, dict] = {}
-    retries: deque[Task] = deque()
+    again: deque[Task] = deque()
     done: list[Task] = []
+    probe = new_task(*first, loaded, starts, config, attempt=1)
+    packed = config.packing and packs(loaded, probe)
+    batch_size = config.batch_size or fit_batch(loaded, probe, packed)
 
     def tasks() -> Iterator[Task]:
         while True:
-            if retries:
-                yield retries.popleft()
+            if again:
+                yield again.popleft()
             elif job := next(queue, None):
                 key, pair_of[key] = job
                 yield new_task(*job, loaded, starts, config, attempt=1)
@@ -49,34 +68,63 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
 
     def settle() -> Iterator[Task]:
         """Verify what is done; what passed or ran out of starts is final."""
-        if not done:
-            return
-        passed = verify(loaded, torch.stack([task.embedding for task in done]), [pair_of[t.key] for t in done])
-        for task, ok in zip(done, passed, strict=True):
-            task.verified = ok
-            if ok or task.starts >= config.starts:
-                del pair_of[task.key]
-                yield task
-            else:
-                again = new_task(task.key, pair_of[task.key], loaded, starts, config, attempt=task.starts + 1)
-                again.steps_before = task.steps_before + task.steps
-                retries.append(again)
+        sound = [task for task in done if not task.failed]
+        if sound:
+            embeddings, pairs = torch.stack([task.embedding for task in sound]), [pair_of[t.key] for t in sound]
+            check = lambda size: verify(loaded, embeddings, pairs, packed=packed, batch_size=size)  # noqa: E731
+            for task, ok in zip(sound, halve_on_out_of_memory(check, 2 * batch_size), strict=True):
+                task.verified = ok
+        for task in done:
+            if not task.verified and (more := _go_on(task, pair_of[task.key], loaded, starts, config)):
+                again.append(more)
+                continue
+            del pair_of[task.key]
+            task.stepper, task.embedding = None, task.embedding.cpu()
+            yield task
         done.clear()
 
     rate = config.rate * starts.std().item()
-    limits = {"threshold": config.threshold, "max_steps": config.max_steps, "batch_size": config.batch_size}
+    limits = {"threshold": config.threshold, "max_steps": config.max_steps, "batch_size": batch_size}
     while True:
         try:
-            for task in optimize(loaded, tasks(), rate=rate, **limits):
+            for task in optimize(loaded, tasks(), rate=rate, packed=packed, **limits):
                 done.append(task)
-                if len(done) >= 2 * config.batch_size:
+                if len(done) >= 2 * batch_size:
                     yield from settle()
         except (Exception, KeyboardInterrupt):  # neither may lose what is done
             yield from settle()
             raise
         yield from settle()
-        if not retries:
+        if not again:
             return
+
+
+def packs(loaded: Loaded, task: Task) -> bool:
+    """Tell whether this model's turns may be packed; log what speaks against it."""
+    if reason := why_not_packed(loaded, task.controls, task.embedding.to(loaded.model.device)):
+        log.info("the turns of a record get rows of their own, since of this model %s", reason)
+    return not reason
+
+
+def fit_batch(loaded: Loaded, task: Task, packed: bool) -> int:
+    """Return how many records like this one to take at once."""
+    loaded.model.requires_grad_(False)
+    embedding = task.embedding[None].to(loaded.model.device).requires_grad_()
+    kept = count_kept_bytes(lambda: losses(loaded, embedding, [task.controls], packed), loaded.model)
+    return max(1, min(MOST_AT_ONCE, int(SHARE * free_bytes(loaded.model.device) / (SLACK * kept))))
+
+
+def _go_on(task: Task, pair: dict[str, Any], loaded: Loaded, starts: Tensor, config: SynthesizeConfig) -> Task | None:
+    """Return how an unverified task goes on, None where it does not."""
+    if not task.failed and task.lowered < config.lowerings and task.steps < config.max_steps:
+        task.lowered += 1
+        task.curve.pop()  # the loss here is measured again
+        return task
+    if task.starts == config.starts:
+        return None
+    more = new_task(task.key, pair, loaded, starts, config, attempt=task.starts + 1)
+    more.steps_before = task.steps_before + task.steps
+    return more
 
 
 def new_task(
