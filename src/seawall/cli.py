@@ -66,9 +66,10 @@ def synthesize(
     pairs: Path,
     out: Path,
     bank: Path | None = None,
+    engine: Literal["local", "ray"] = "local",
     config: Annotated[SynthesizeConfig, FLAT] = SynthesizeConfig(),
 ) -> None:
-    """Optimise synthetic embeddings for alignment pairs. Resumable: run the same command again.
+    """Optimise synthetic embeddings for alignment pairs. Resumable: run the same command again, also with more pairs.
 
     Example: `seawall synthesize --model organism:image --pairs runs/pairs --bank images --out runs/embeddings`
 
@@ -77,8 +78,9 @@ def synthesize(
         pairs: Folder made by `seawall prepare`.
         out: Folder for the embeddings.
         bank: Folder of real, harmless, unlabelled media to start from.
+        engine: local takes every visible device of this machine; ray takes every device of a Ray cluster (docs/synthesis.md).
     """
-    _print(stages.synthesize(model, pairs, out, config, bank=bank))
+    _print(stages.synthesize(model, pairs, out, config, bank=bank, engine=engine))
 
 
 @app.command
