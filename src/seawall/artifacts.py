@@ -42,7 +42,7 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequ
     identity = {"stage": stage, "config": _plain(config), "inputs": inputs}
     manifest = out / MANIFEST
     if manifest.exists():
-        found = _read_manifest(out)
+        found = read_manifest(out)
         changed = {
             key: f"{key}: {found.get(part, {}).get(key)!r} there, {identity[part].get(key)!r} now"
             for part in ("config", "inputs")
@@ -76,7 +76,7 @@ def identify(manifest: dict[str, Any], free: Sequence[str]) -> str:
 
 def reopen(out: Path, config: Any, inputs: dict[str, str]) -> None:
     """Mark a claimed folder as not complete, under the free settings and inputs of the run that goes on."""
-    write_json(out / MANIFEST, {**_read_manifest(out), "config": _plain(config), "inputs": inputs, "complete": False})
+    write_json(out / MANIFEST, {**read_manifest(out), "config": _plain(config), "inputs": inputs, "complete": False})
 
 
 def finish(out: Path, **facts: Any) -> None:
@@ -92,13 +92,25 @@ def require(folder: Path, stage: str) -> dict[str, Any]:
     """
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{folder} holds no result of `seawall {stage}` (no {MANIFEST}). Run that first.")
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     if manifest["stage"] != stage:
         raise ArtifactError(
             f"{folder} was made by `seawall {manifest['stage']}`; a result of `seawall {stage}` is needed."
         )
     if not manifest["complete"]:
         raise ArtifactError(f"`seawall {stage}` has not finished {folder}. Run the same command again: it goes on.")
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a folder, finished or not.
+
+    Raises:
+        ArtifactError: It is none of seawall's.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not {"stage", "config", "inputs", "complete"} <= set(manifest):
+        raise ArtifactError(f"{folder / MANIFEST} was not written by seawall. Give another folder.")
     return manifest
 
 
@@ -219,13 +231,6 @@ def read_pairs(folder: Path) -> list[dict[str, Any]]:
 def read_modality(folder: Path) -> str:
     """Return what the pairs of a finished `prepare` are about: `image`, `video`, `audio` or a registered modality."""
     return require(folder, "prepare")["config"]["modality"]
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not {"stage", "config", "inputs", "complete"} <= set(manifest):
-        raise ArtifactError(f"{folder / MANIFEST} was not written by seawall. Give another folder.")
-    return manifest
 
 
 def _plain(value: Any) -> Any:

@@ -14,12 +14,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from seawall.artifacts import MANIFEST, hash_text, on_disk, read_json, require, write_durably
 from seawall.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PROMPTS = ("kind", "phrase", "category", "content", "style")
 """Columns of `pairs.jsonl` that an embedding depends on."""
@@ -51,6 +52,11 @@ class Entry:
     """Its share of the time that its shard took, in seconds of wall time."""
     curve: list[float]
     """Loss before each step and at the end, of the last start, in nats a token."""
+
+    @property
+    def outcome(self) -> str:
+        """`verified`, `unverified` or `failed`."""
+        return "failed" if self.failed else "verified" if self.verified else "unverified"
 
 
 class EmbeddingStore:
@@ -120,12 +126,15 @@ class EmbeddingStore:
         """Return one embedding, shape = (rows, width), fp32.
 
         Raises:
-            ArtifactError: The store does not have it, or its shard is missing or cut short.
+            ArtifactError: The store does not have it, it failed, or its shard is missing or cut short.
         """
         from safetensors import SafetensorError
 
+        entry = self.entries.get(key)
+        if entry and entry.failed:
+            raise ArtifactError(f"{self.folder} has no embedding {key!r}: it failed ({entry.failed}). Leave it out.")
         try:
-            return self._open(self.entries[key].shard).get_tensor(key).clone()
+            return self._open(self.entries[key].shard).get_tensor(key).clone()  # not a view of the mapped file
         except (KeyError, OSError, SafetensorError) as error:
             raise ArtifactError(
                 f"{self.folder} cannot give the embedding {key!r} ({error}). Synthesize it again: the same `seawall synthesize` "

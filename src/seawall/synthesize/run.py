@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,12 @@ from seawall.artifacts import (
     reopen,
     write_json,
 )
+from seawall.embeddings import SHARD_EMBEDDINGS, SUMMARY, summarise
 from seawall.errors import ArtifactError, ConfigError
 from seawall.models.chat import BLANK
 from seawall.models.load import Loaded, load_model
 from seawall.progress import track
-from seawall.store import EmbeddingStore, Entry
+from seawall.store import EmbeddingStore
 from seawall.synthesize import FREE, SynthesizeConfig
 from seawall.synthesize.engines import Workshop, solve_local
 from seawall.synthesize.optimize import Task
@@ -37,9 +37,8 @@ from seawall.synthesize.warmstart import find_media
 
 log = logging.getLogger(__name__)
 
-SUMMARY = "synthesis.json"
-SHARD_EMBEDDINGS, SHARD_SECONDS = 32, 30
-"""A shard is written when so many embeddings are finished, or when the last one is so old: a killed run loses no more."""
+SHARD_SECONDS = 30
+"""A shard is written when `SHARD_EMBEDDINGS` are finished, or the first of fewer is so old: a killed run loses no more."""
 
 
 def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path | None, engine: str) -> dict[str, Any]:
@@ -76,29 +75,6 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
         write_json(out / SUMMARY, summary)
         finish(out, counts={key: summary[key] for key in ("records", "embeddings")})
     return summary
-
-
-def summarise(entries: Sequence[Entry], history: Sequence[Entry]) -> dict[str, Any]:
-    """Return what `synthesis.json` says of embeddings: how many, how good, and what they cost.
-
-    Args:
-        entries: Those in force.
-        history: Whose time counts: those superseded too.
-    """
-    number, verified = len(entries), sum(entry.verified for entry in entries)
-    failed = sum(bool(entry.failed) for entry in entries)
-    seconds = sum(entry.seconds for entry in history)
-    return {
-        "records": len({entry.record for entry in entries}),
-        "embeddings": number,
-        "verified": verified,
-        "unverified": number - verified - failed,
-        "failed": failed,
-        "vsr": verified / max(1, number),
-        "steps_mean": sum(entry.steps for entry in entries) / max(1, number),
-        "seconds": seconds,
-        "seconds_per_embedding": seconds / max(1, len(history)),
-    }
 
 
 def _find_todo(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> list[Job]:
@@ -162,16 +138,18 @@ class _Writer:
 
     def __init__(self, store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> None:
         self.store, self.wanted = store, wanted
-        self.begun = self.written = time.perf_counter()
+        self.begun = self.written = self.oldest = time.perf_counter()
         self.done: list[Task] = []
         self.counts: Counter[str] = Counter()
 
     def add(self, task: Task) -> None:
         """Take a task; write a shard where it is time to."""
+        if not self.done:
+            self.oldest = time.perf_counter()
         self.done.append(task)
         outcome = "failed" if task.failed else "verified" if task.verified else "unverified"
         self.counts.update({outcome: 1, "steps": task.steps_before + task.steps, "made": 1})
-        if len(self.done) >= SHARD_EMBEDDINGS or time.perf_counter() - self.written > SHARD_SECONDS:
+        if len(self.done) >= SHARD_EMBEDDINGS or time.perf_counter() - self.oldest > SHARD_SECONDS:
             self.write()
 
     def write(self) -> None:
