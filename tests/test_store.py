@@ -13,8 +13,16 @@ from seawall.synthesize import SynthesizeConfig
 
 def facts(key, **changed):
     record = key.split("#")[0]
-    plain = {"record": record, "kind": "harmful", "verified": True, "steps": 3, "starts": 1, "curve": [2.5, 0.04]}
-    return {"key": key, **plain, **changed}
+    plain = {
+        "record": record,
+        "content": "c",
+        "kind": "harmful",
+        "verified": True,
+        "steps": 3,
+        "starts": 1,
+        "seconds": 0.5,
+    }
+    return {"key": key, **plain, "curve": [2.5, 0.04], **changed}
 
 
 def embedding(number):

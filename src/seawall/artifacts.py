@@ -1,11 +1,14 @@
 """Artifacts: the folders through which the stages meet, each with a manifest that says what made it.
 
-A folder belongs to one (stage, config, inputs). The same command continues or keeps it; another one is refused.
+A folder belongs to one (stage, config, inputs). The same command continues or keeps it; another one is refused. A stage
+may leave settings and inputs free: those say how much there is to do, not what it is, so that a folder can grow.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -20,7 +23,7 @@ MANIFEST = "manifest.json"
 PACKAGES = ("seawall", "torch", "transformers", "peft", "trl")
 
 
-def claim(out: Path, stage: str, config: Any, inputs: dict[str, str]) -> bool:
+def claim(out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequence[str] = ()) -> bool:
     """Take a folder for a run of a stage.
 
     Args:
@@ -28,6 +31,7 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str]) -> bool:
         stage: `prepare`, `synthesize`, `align` or `evaluate`.
         config: Dataclass with the resolved settings.
         inputs: Name -> content hash of whatever the result depends on.
+        free: Settings and inputs that may differ from the folder's. The stage then calls `reopen` before it writes.
 
     Returns:
         True where the folder holds the finished result of this very run; False where the run is to begin or go on.
@@ -38,29 +42,41 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str]) -> bool:
     identity = {"stage": stage, "config": _plain(config), "inputs": inputs}
     manifest = out / MANIFEST
     if manifest.exists():
-        found = _read_manifest(out)
-        changed = [
-            f"{key}: {found.get(part, {}).get(key)!r} there, {identity[part].get(key)!r} now"
+        found = read_manifest(out)
+        changed = {
+            key: f"{key}: {found.get(part, {}).get(key)!r} there, {identity[part].get(key)!r} now"
             for part in ("config", "inputs")
             for key in sorted(set(identity[part]) | set(found.get(part, {})))
             if found.get(part, {}).get(key) != identity[part].get(key)
-        ]
+        }
+        refused = [text for key, text in changed.items() if key not in free]
         if found["stage"] != stage:
-            changed = [f"stage: {found['stage']!r} there, {stage!r} now"]
-        if changed:
+            refused = [f"stage: {found['stage']!r} there, {stage!r} now"]
+        if refused:
             raise ArtifactError(
-                f"{out} holds the artifacts of another run ({'; '.join(changed[:4])}). "
+                f"{out} holds the artifacts of another run ({'; '.join(refused[:4])}). "
                 "They are never overwritten: give another --out, or delete the folder."
             )
-        return bool(found.get("complete"))
+        return bool(found.get("complete")) and not changed
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ArtifactError(f"{out} exists and was not made by seawall {stage}. Give another --out, or delete it.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArtifactError(f"{out} cannot be made ({error.strerror}). Give another --out.") from error
-    write_json(manifest, {**identity, "versions": versions(), "complete": False})
+    write_json(manifest, {**identity, "identity": identify(identity, free), "versions": versions(), "complete": False})
     return False
+
+
+def identify(manifest: dict[str, Any], free: Sequence[str]) -> str:
+    """Return a short hash of a manifest's stage, settings and inputs, without those that are free."""
+    fixed = {part: {k: v for k, v in manifest[part].items() if k not in free} for part in ("config", "inputs")}
+    return hash_text(json.dumps([manifest["stage"], fixed], sort_keys=True))
+
+
+def reopen(out: Path, config: Any, inputs: dict[str, str]) -> None:
+    """Mark a claimed folder as not complete, under the free settings and inputs of the run that goes on."""
+    write_json(out / MANIFEST, {**read_manifest(out), "config": _plain(config), "inputs": inputs, "complete": False})
 
 
 def finish(out: Path, **facts: Any) -> None:
@@ -76,7 +92,7 @@ def require(folder: Path, stage: str) -> dict[str, Any]:
     """
     if not (folder / MANIFEST).is_file():
         raise ArtifactError(f"{folder} holds no result of `seawall {stage}` (no {MANIFEST}). Run that first.")
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     if manifest["stage"] != stage:
         raise ArtifactError(
             f"{folder} was made by `seawall {manifest['stage']}`; a result of `seawall {stage}` is needed."
@@ -86,9 +102,26 @@ def require(folder: Path, stage: str) -> dict[str, Any]:
     return manifest
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a folder, finished or not.
+
+    Raises:
+        ArtifactError: It is none of seawall's.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not {"stage", "config", "inputs", "complete"} <= set(manifest):
+        raise ArtifactError(f"{folder / MANIFEST} was not written by seawall. Give another folder.")
+    return manifest
+
+
 def versions() -> dict[str, str]:
     """Return the versions of the packages a result depends on."""
     return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def hash_text(text: str) -> str:
+    """Return a short hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def hash_file(path: Path) -> str:
@@ -99,7 +132,7 @@ def hash_file(path: Path) -> str:
 def hash_listing(files: Sequence[Path]) -> str:
     """Return a short hash of the names and sizes of many files."""
     listing = [(path.name, path.stat().st_size) for path in files]
-    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()[:16]
+    return hash_text(json.dumps(listing))
 
 
 def read_json(path: Path) -> Any:
@@ -114,7 +147,7 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file that is either complete or absent."""
-    _write(path, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+    write_durably(path, (json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n").encode())
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -145,7 +178,44 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write dataclasses or dicts, one JSON object a line; the file is either complete or absent."""
-    _write(path, "".join(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows))
+    write_durably(path, "".join(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows).encode())
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file that is either complete or absent, whatever happens to the process or the machine.
+
+    Raises:
+        ArtifactError: The disk is full.
+    """
+    partial = path.with_name(path.name + ".partial")
+    with on_disk(path):
+        try:
+            with open(partial, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def on_disk(path: Path) -> Iterator[None]:
+    """Say in one message that the disk is full, where writing `path` finds it so.
+
+    Raises:
+        ArtifactError: It is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ArtifactError(
+            f"{path} cannot be written: {error.strerror}. What was finished before is kept. Free some space, and run the same "
+            "command again."
+        ) from error
 
 
 def read_pairs(folder: Path) -> list[dict[str, Any]]:
@@ -161,19 +231,6 @@ def read_pairs(folder: Path) -> list[dict[str, Any]]:
 def read_modality(folder: Path) -> str:
     """Return what the pairs of a finished `prepare` are about: `image`, `video`, `audio` or a registered modality."""
     return require(folder, "prepare")["config"]["modality"]
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not {"stage", "config", "inputs", "complete"} <= set(manifest):
-        raise ArtifactError(f"{folder / MANIFEST} was not written by seawall. Give another folder.")
-    return manifest
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _plain(value: Any) -> Any:

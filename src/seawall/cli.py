@@ -26,6 +26,8 @@ app = App(
 )
 organism = App(name="organism", help="The built-in models: list, train, export.")
 app.command(organism)
+embeddings = App(name="embeddings", help="Stores of embeddings: list, verify, merge, prune.")
+app.command(embeddings)
 
 
 @app.command
@@ -66,9 +68,10 @@ def synthesize(
     pairs: Path,
     out: Path,
     bank: Path | None = None,
+    engine: Literal["local", "ray"] = "local",
     config: Annotated[SynthesizeConfig, FLAT] = SynthesizeConfig(),
 ) -> None:
-    """Optimise synthetic embeddings for alignment pairs. Resumable: run the same command again.
+    """Optimise synthetic embeddings for alignment pairs. Resumable: run the same command again, also with more pairs.
 
     Example: `seawall synthesize --model organism:image --pairs runs/pairs --bank images --out runs/embeddings`
 
@@ -77,8 +80,9 @@ def synthesize(
         pairs: Folder made by `seawall prepare`.
         out: Folder for the embeddings.
         bank: Folder of real, harmless, unlabelled media to start from.
+        engine: local takes every visible device of this machine; ray takes every device of a Ray cluster (docs/synthesis.md).
     """
-    _print(stages.synthesize(model, pairs, out, config, bank=bank))
+    _print(stages.synthesize(model, pairs, out, config, bank=bank, engine=engine))
 
 
 @app.command
@@ -174,6 +178,72 @@ def models(*, json: bool = False) -> None:
         ],
         as_json=False,
     )
+
+
+@embeddings.command(name="list")
+def list_embeddings(store: Path, *, json: bool = False) -> None:
+    """List what a store holds, by shard, kind and outcome; then its summary. The store need not be finished.
+
+    Example: `seawall embeddings list runs/embeddings`
+
+    Args:
+        store: Folder made by `seawall synthesize`.
+        json: Print JSON.
+    """
+    from seawall.embeddings import count
+
+    counts = count(store)
+    if json:
+        _print(counts)
+        return
+    rows = [{name: str(value) for name, value in row.items()} for row in counts["shards"]]
+    if rows:
+        _show(rows, as_json=False)
+    print(", ".join(f"{name} {value:.4g}" for name, value in counts["summary"].items()))
+
+
+@embeddings.command
+def verify(store: Path) -> None:
+    """Read every embedding of a store; what is missing, cut short, not finite or of another shape is named (exit 2).
+
+    Example: `seawall embeddings verify runs/embeddings`
+
+    Args:
+        store: Folder made by `seawall synthesize`.
+    """
+    from seawall.embeddings import verify
+
+    _print(verify(store))
+
+
+@embeddings.command
+def merge(*stores: Path, out: Path) -> None:
+    """Write several stores of one model and the same settings into a new one.
+
+    Example: `seawall embeddings merge runs/embeddings-a runs/embeddings-b --out runs/embeddings`
+
+    Args:
+        stores: Folders made by `seawall synthesize`; they stay as they are.
+        out: Folder of the new store; must not exist yet.
+    """
+    from seawall.embeddings import merge
+
+    _print(merge(stores, out))
+
+
+@embeddings.command
+def prune(store: Path, *, out: Path) -> None:
+    """Write a store without what is unverified, superseded or broken, and without orphaned shards, into a new folder.
+
+    Example: `seawall embeddings prune runs/embeddings --out runs/embeddings-pruned`
+
+    Args:
+        store: Folder made by `seawall synthesize`; it stays as it is.
+        out: Folder of the new store; must not exist yet.
+    """
+    from seawall.embeddings import prune
+
+    _print(prune(store, out))
 
 
 @organism.command(name="list")

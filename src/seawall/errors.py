@@ -23,3 +23,7 @@ class ArtifactError(SeawallError, ValueError):
 
 class TrainingError(SeawallError, RuntimeError):
     """A training or an optimisation that went wrong, for example into NaN."""
+
+
+class EngineError(SeawallError, RuntimeError):
+    """Workers that cannot be had or kept."""

@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 import multiprocessing
 import sys
 import time
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 log = logging.getLogger(__name__)
+
+
+QUIET_SECONDS = 30
+"""Where no bar can be seen, the log gets a line so often."""
 
 
 class Bar:
     """What `track` gives: call `advance` as work is done."""
 
-    def __init__(self, progress: object, task: object) -> None:
-        self._progress, self._task = progress, task
+    def __init__(self, what: str, total: int, done: int, progress: Any) -> None:
+        self.what, self.total, self.done = what, total, done
+        self.note = ""
+        self._before, self._begun = done, time.perf_counter()
+        self._said = self._begun
+        self._progress = progress
+        self._task = progress.add_task(what, total=total, completed=done, note="", left="")
 
-    def advance(self, number: int = 1) -> None:
-        """Count `number` more as done."""
-        self._progress.advance(self._task, number)
+    def advance(self, number: int = 1, note: str = "") -> None:
+        """Count `number` more as done; `note` is shown beside the count."""
+        self.done, self.note = self.done + number, note
+        left = self.describe_time_left()
+        self._progress.update(self._task, advance=number, note=note, left=left)
+        now = time.perf_counter()
+        if not shows_bars() and now - self._said >= QUIET_SECONDS:
+            log.info("%s: %d of %d%s, %s", self.what, self.done, self.total, f", {note}" if note else "", left)
+            self._said = now
+
+    def describe_time_left(self) -> str:
+        """Return the time left at the mean pace of this session, as in "0:01:20 left"."""
+        each = (time.perf_counter() - self._begun) / max(1, self.done - self._before)
+        return f"{datetime.timedelta(seconds=round(each * (self.total - self.done)))} left"
 
 
 def set_up_log(level: int = logging.INFO) -> None:
@@ -37,13 +59,24 @@ def shows_bars() -> bool:
 
 
 @contextlib.contextmanager
-def track(what: str, total: int) -> Iterator[Bar]:
-    """Show a bar with count, rate and time left while the context lasts."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def track(what: str, total: int, done: int = 0) -> Iterator[Bar]:
+    """Show progress while the context lasts: on a terminal a bar, elsewhere a line every `QUIET_SECONDS`; a line at the end.
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    Args:
+        what: What is being done.
+        total: How much there is, ...
+        done: ... and how much of it was done before.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    left, note = TextColumn("{task.fields[left]}"), TextColumn("{task.fields[note]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left, note)
     started = time.perf_counter()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shows_bars()) as progress:
-        yield Bar(progress, progress.add_task(what, total=total))
-    log.info("%s: %d in %.1f s", what, total, time.perf_counter() - started)
+        bar = Bar(what, total, done, progress)
+        yield bar
+    log.info(
+        "%s: %d in %.1f s%s",
+        what, bar.done - done, time.perf_counter() - started, f" ({bar.note})" if bar.note else "",
+    )  # fmt: skip

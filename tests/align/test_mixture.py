@@ -33,18 +33,21 @@ def batches(planned, size):
     return [planned[first : first + size] for first in range(0, len(planned), size)]
 
 
-def store_of(folder, *facts):
+def store_of(folder, pairs, *facts):
     """A store whose embeddings are told apart by their value."""
     folder.mkdir()
     store = EmbeddingStore(folder)
+    contents = {pair["id"]: store.hash_content(pair) for pair in pairs}
     rows = [
         {
             "key": f"{record}#0",
             "record": record,
+            "content": contents.get(record, ""),
             "kind": kind,
             "verified": verified,
             "steps": 1,
             "starts": 1,
+            "seconds": 0.1,
             "curve": [],
         }
         for record, kind, verified in facts
@@ -151,7 +154,7 @@ def test_rows_of_text(pairs):
 
 
 def test_synthetic_rows_ask_the_detoxified_instruction_over_a_blank(pairs, tmp_path):
-    rows = collect_rows(pairs, store_of(tmp_path / "store", ("1", "harmful", True), ("3", "harmless", True)), ())
+    rows = collect_rows(pairs, store_of(tmp_path / "store", pairs, ("1", "harmful", True), ("3", "harmless", True)), ())
     (harmful,), (twin,) = rows["synthetic_harmful"], rows["synthetic_harmless"]
     assert (harmful.key, twin.key) == ("1#0", "3#0")
     assert harmful.turn == Turn(question=pairs[0]["detoxified"], answer=pairs[0]["response"], medium=BLANK)
@@ -160,9 +163,17 @@ def test_synthetic_rows_ask_the_detoxified_instruction_over_a_blank(pairs, tmp_p
 
 def test_unverified_embeddings_and_those_of_no_pair_are_left_out(pairs, tmp_path):
     facts = [("1", "harmful", True), ("2", "harmful", False), ("99", "harmful", True), ("4", "harmless", False)]
-    rows = collect_rows(pairs, store_of(tmp_path / "store", *facts), ())
+    rows = collect_rows(pairs, store_of(tmp_path / "store", pairs, *facts), ())
     assert [row.key for row in rows["synthetic_harmful"]] == ["1#0"]
     assert rows["synthetic_harmless"] == []
+
+
+def test_an_embedding_whose_record_has_other_prompts_now_is_left_out_with_a_warning(pairs, tmp_path, caplog):
+    store = store_of(tmp_path / "store", pairs, ("1", "harmful", True), ("2", "harmful", True))
+    other = {**pairs[0], "response": "No."}, {**pairs[1], "phrase": "make a real passport"}
+    rows = collect_rows(other, store, ())
+    assert [row.key for row in rows["synthetic_harmful"]] == ["1#0"], "a response is not what it was made from"
+    assert "1 embeddings" in caplog.text and "Run `seawall synthesize` again" in caplog.text
 
 
 def test_rows_of_media_go_by_their_kind_which_is_harmless_unless_said(pairs, media):

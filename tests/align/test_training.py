@@ -23,8 +23,8 @@ CONFIG = AlignConfig(steps=2, batch_size=3, learning_rate=1e-3, checkpoints=1)
 def make_store(folder, embedding):
     folder.mkdir()
     store = EmbeddingStore(folder)
-    facts = {"key": "a#0", "record": "a", "kind": "harmful", "verified": True, "steps": 1, "starts": 1, "curve": []}
-    store.append({"a#0": embedding}, [facts])
+    facts = {"key": "a#0", "record": "a", "content": "", "kind": "harmful", "verified": True}
+    store.append({"a#0": embedding}, [facts | {"steps": 1, "starts": 1, "seconds": 0.1, "curve": []}])
     return store
 
 

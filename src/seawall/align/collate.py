@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
@@ -18,13 +17,13 @@ class Collator:
 
     def __init__(self, chat: Chat, rows: list[Row], store: EmbeddingStore | None) -> None:
         self.chat, self.rows = chat, rows
-        self.read = functools.lru_cache(maxsize=4_096)(store.read) if store else None
+        self.store = store
 
     def __call__(self, lines: list[dict[str, int]]) -> dict[str, Any]:
         """Return `Chat.batch` of the lines' rows, with `ITEMS` where any is synthetic."""
         rows = [self.rows[line["row"]] for line in lines]
         batch = self.chat.batch([row.turn for row in rows])
-        items = [self.read(row.key) if row.key else None for row in rows if row.turn.medium is not None]
+        items = [self.store.read(row.key) if row.key else None for row in rows if row.turn.medium is not None]
         if items and all(item is not None for item in items):
             batch[ITEMS] = torch.stack(items)
         elif any(item is not None for item in items):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from seawall.artifacts import read_jsonl
 from seawall.errors import ConfigError, DataError
 from seawall.models.chat import BLANK, Turn
 from seawall.store import EmbeddingStore
+
+log = logging.getLogger(__name__)
 
 MEDIA_LIST = "media.jsonl"
 KINDS = ("harmful", "harmless")
@@ -35,7 +38,7 @@ def collect_rows(
 
     Args:
         pairs: Lines of `pairs.jsonl`.
-        store: Synthetic embeddings; only verified ones are used.
+        store: Synthetic embeddings; only those are used that are verified and were made for these very prompts.
         media: Folders with `media.jsonl`: the file (in a column named by the modality), `question`, `answer`, `kind`.
         modality: What the media are.
     """
@@ -43,10 +46,20 @@ def collect_rows(
     by_id = {pair["id"]: pair for pair in pairs}
     for pair in pairs:
         rows[f"text_{pair['kind']}"].append(Row(Turn(question=pair["instruction"], answer=pair["response"])))
+    stale = 0
     for entry in store.entries.values() if store else ():
-        if entry.verified and (pair := by_id.get(entry.record)):
-            turn = Turn(question=pair["detoxified"], answer=pair["response"], medium=BLANK)
-            rows[f"synthetic_{entry.kind}"].append(Row(turn, entry.key))
+        if not entry.verified or not (pair := by_id.get(entry.record)):
+            continue
+        if entry.content != store.hash_content(pair):
+            stale += 1
+            continue
+        turn = Turn(question=pair["detoxified"], answer=pair["response"], medium=BLANK)
+        rows[f"synthetic_{entry.kind}"].append(Row(turn, entry.key))
+    if stale:
+        log.warning(
+            "%d embeddings in %s are left out: their records have other prompts now. Run `seawall synthesize` again.",
+            stale, store.folder,
+        )  # fmt: skip
     for folder in media:
         for row in read_media(folder, modality):
             turn = Turn(question=row["question"], answer=row["answer"], medium=folder / row[modality])

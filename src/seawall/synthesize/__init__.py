@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from seawall.errors import ConfigError
 
+FREE = ("pairs", "batch_size")
+"""What may change in a folder that goes on: which records there are, and how many are worked on at once."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SynthesizeConfig:
@@ -53,9 +56,15 @@ class SynthesizeConfig:
 
 
 def synthesize(
-    model: str, pairs: Path, out: Path, config: SynthesizeConfig = SynthesizeConfig(), *, bank: Path | None = None
+    model: str,
+    pairs: Path,
+    out: Path,
+    config: SynthesizeConfig = SynthesizeConfig(),
+    *,
+    bank: Path | None = None,
+    engine: Literal["local", "ray"] = "local",
 ) -> dict[str, Any]:
-    """Make synthetic embeddings for every pair. Run again, it goes on where it stopped.
+    """Make synthetic embeddings for every pair. Run again, it goes on where it stopped; with more pairs, it adds theirs.
 
     Args:
         model: See `load_model`.
@@ -63,15 +72,17 @@ def synthesize(
         out: Folder for the store, `synthesis.json` and `manifest.json`.
         config: Settings.
         bank: Folder of real, harmless, unlabelled media to start from.
+        engine: `local`, every visible device of this machine; or `ray`, every device of a Ray cluster. The result is the same.
 
     Returns:
-        The summary: `records`, `embeddings`, `vsr`, `steps_mean`, `seconds`, `seconds_per_embedding`.
+        The summary: `records`, `embeddings`, of which `verified`, `unverified` and `failed`; `vsr`, `steps_mean`; `seconds` of
+        all sessions, `seconds_per_embedding`.
 
     Raises:
-        ConfigError: A start from the bank without a bank.
-        ArtifactError: `out` belongs to another run, or not one embedding could be verified.
-        TrainingError: A loss became NaN; what was finished is kept.
+        ConfigError: A start from the bank without a bank, or the engine `ray` without Ray.
+        ArtifactError: `out` belongs to another run or is being written, the disk is full, or not one embedding could be verified.
+        EngineError: Workers died again and again; what was finished is kept.
     """
     from seawall.synthesize.run import run
 
-    return run(model, pairs, out, config, bank)
+    return run(model, pairs, out, config, bank, engine)

@@ -1,103 +1,202 @@
-"""The run of `synthesize`: what is to do, optimised, verified, stored; what is done already is left alone."""
+"""The run of `synthesize`: what is to do, handed to an engine, stored as it finishes; what is done already is left alone."""
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
 
-from seawall.artifacts import claim, finish, hash_file, hash_listing, read_json, read_modality, read_pairs, write_json
+from seawall import phrasing
+from seawall.artifacts import (
+    claim,
+    finish,
+    hash_file,
+    hash_listing,
+    hash_text,
+    read_json,
+    read_modality,
+    read_pairs,
+    reopen,
+    write_json,
+)
+from seawall.embeddings import SHARD_EMBEDDINGS, SUMMARY, summarise
 from seawall.errors import ArtifactError, ConfigError
 from seawall.models.chat import BLANK
 from seawall.models.load import Loaded, load_model
 from seawall.progress import track
 from seawall.store import EmbeddingStore
-from seawall.synthesize import SynthesizeConfig
+from seawall.synthesize import FREE, SynthesizeConfig
+from seawall.synthesize.engines import Workshop, solve_local
 from seawall.synthesize.optimize import Task
-from seawall.synthesize.solve import Job, solve
-from seawall.synthesize.warmstart import encode_media, find_media
+from seawall.synthesize.solve import Job
+from seawall.synthesize.warmstart import find_media
 
-SUMMARY = "synthesis.json"
+log = logging.getLogger(__name__)
+
+SHARD_SECONDS = 30
+"""A shard is written when `SHARD_EMBEDDINGS` are finished, or the first of fewer is so old: a killed run loses no more."""
 
 
-def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path | None) -> dict[str, Any]:
+def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path | None, engine: str) -> dict[str, Any]:
     """See `seawall.synthesize`."""
     if config.start == "bank" and bank is None:
         raise ConfigError("The start 'bank' needs a folder of harmless media (--bank DIR); or choose --start blank.")
+    if engine == "ray":
+        from seawall.synthesize.cluster import import_ray
+
+        import_ray()  # before anything is loaded or claimed
     chosen = [pair for pair in read_pairs(pairs) if config.twins or pair["kind"] == "harmful"]
     modality = read_modality(pairs)
     media = find_media(bank, modality) if config.start == "bank" else [BLANK]
     loaded = load_model(model, modality=modality)
     inputs = {
         "model": loaded.fingerprint,
-        "pairs": hash_file(pairs / "pairs.jsonl"),
+        "modality": modality,
+        "questions": hash_text(repr((phrasing.CONTENT_QUESTIONS, phrasing.HELD_OUT_QUESTIONS))),
         "bank": hash_listing(media) if config.start == "bank" else BLANK,
+        "pairs": hash_file(pairs / "pairs.jsonl"),
     }
-    if claim(out, "synthesize", config, inputs):
-        return read_json(out / SUMMARY)
-    started = time.perf_counter()
+    wanted = {f"{pair['id']}#{copy}": pair for copy in range(config.copies) for pair in chosen}
+    finished = claim(out, "synthesize", config, inputs, free=FREE)
     store = EmbeddingStore(out)
-    starts = encode_media(loaded, media)
-    todo = [
-        (f"{pair['id']}#{copy}", pair)
-        for copy in range(config.copies)
-        for pair in chosen
-        if f"{pair['id']}#{copy}" not in store.entries
-    ]
-    _make_all(loaded, store, todo, starts, config)
-    summary = _summarise(store, chosen, time.perf_counter() - started)
-    if not summary["vsr"]:
-        raise ArtifactError(
-            f"Not one of {summary['embeddings']} embeddings could be verified: the model does not name the phrases when asked. "
-            "With another --out, allow more --max-steps or lower --threshold, or check that the model answers questions about real media."
-        )
-    write_json(out / SUMMARY, summary)
-    finish(out, counts={key: summary[key] for key in ("records", "embeddings")})
+    with store.lock():
+        todo = _find_todo(store, wanted)
+        if finished and not todo:
+            return read_json(out / SUMMARY)
+        reopen(out, config, inputs)
+        workshop = Workshop(model=model, fingerprint=loaded.fingerprint, modality=modality, media=media, config=config)
+        _make_all(workshop, loaded, engine, store, wanted, todo)
+        summary = summarise([store.entries[key] for key in wanted], store.history) | {"records": len(chosen)}
+        _require_verified(summary, store)
+        write_json(out / SUMMARY, summary)
+        finish(out, counts={key: summary[key] for key in ("records", "embeddings")})
     return summary
 
 
-def _make_all(loaded: Loaded, store: EmbeddingStore, todo: list[Job], starts: Tensor, config: SynthesizeConfig) -> None:
+def _find_todo(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> list[Job]:
+    """Return what the store lacks: new records, those whose prompts have changed, those whose shard is damaged.
+
+    Raises:
+        ArtifactError: The store holds embeddings, and none of these records.
+    """
+    current = {key for key, entry in store.entries.items() if entry.content == _content(store, wanted.get(key))}
+    if store.entries and not current:
+        raise ArtifactError(
+            f"{store.folder} holds {len(store.entries)} embeddings, and not one of them is of these pairs. A store takes more "
+            "records of the same source; for others, give another --out."
+        )
+    if damage := store.find_damage():
+        shard, fault = next(iter(damage.items()))
+        log.warning(
+            "%d damaged shards in %s (%s: %s): their %d embeddings are made again",
+            len(damage), store.folder, shard, fault, store.forget(damage),
+        )  # fmt: skip
+    return [(key, pair) for key, pair in wanted.items() if key not in current or key not in store.entries]
+
+
+def _content(store: EmbeddingStore, pair: dict[str, Any] | None) -> str | None:
+    return store.hash_content(pair) if pair else None
+
+
+def _make_all(
+    workshop: Workshop,
+    loaded: Loaded,
+    engine: str,
+    store: EmbeddingStore,
+    wanted: dict[str, dict[str, Any]],
+    todo: list[Job],
+) -> None:
     """Solve everything in `todo`; store it in shards as it finishes."""
-    pair_of = dict(todo)
-    done: list[Task] = []
+    speakable = [job for job in todo if _has_tokens(loaded, job[1]["phrase"])]
+    writer = _Writer(store, wanted)
+    for key in dict(todo).keys() - dict(speakable).keys():
+        writer.add(
+            Task(key=key, turns=[], embedding=torch.empty(0), failed="the tokenizer knows no part of the phrase")
+        )
+    if engine == "ray":
+        from seawall.synthesize.cluster import solve_ray
 
-    def put() -> None:
-        if done:
-            store.append({t.key: t.embedding for t in done}, [_facts(t, pair_of[t.key]) for t in done])
-            done.clear()
-
-    with track("synthesizing", len(todo)) as bar:
+        loaded.model.to("meta")  # the actors load their own; the driver has no more use for the weights
+        stream = solve_ray(workshop, speakable)
+    else:
+        stream = solve_local(workshop, loaded, speakable)
+    with track("synthesizing", len(wanted), done=len(wanted) - len(speakable)) as bar:
         try:
-            for task in solve(loaded, todo, starts, config):
-                done.append(task)
-                bar.advance()
-                if len(done) >= config.batch_size:
-                    put()
+            for task in stream if speakable else ():
+                writer.add(task)
+                bar.advance(note=writer.describe())
         finally:  # an error or Ctrl-C must not lose what is done
-            put()
+            writer.write()
 
 
-def _facts(task: Task, pair: dict) -> dict[str, Any]:
-    return {
-        "key": task.key,
-        "record": pair["id"],
-        "kind": pair["kind"],
-        "verified": task.verified,
-        "steps": task.steps_before + task.steps,
-        "starts": task.starts,
-        "curve": [round(value, 4) for value in task.curve],
-    }
+class _Writer:
+    """Collects finished tasks into shards, and counts."""
+
+    def __init__(self, store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> None:
+        self.store, self.wanted = store, wanted
+        self.begun = self.written = self.oldest = time.perf_counter()
+        self.done: list[Task] = []
+        self.counts: Counter[str] = Counter()
+
+    def add(self, task: Task) -> None:
+        """Take a task; write a shard where it is time to."""
+        if not self.done:
+            self.oldest = time.perf_counter()
+        self.done.append(task)
+        outcome = "failed" if task.failed else "verified" if task.verified else "unverified"
+        self.counts.update({outcome: 1, "steps": task.steps_before + task.steps, "made": 1})
+        if len(self.done) >= SHARD_EMBEDDINGS or time.perf_counter() - self.oldest > SHARD_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was taken."""
+        if not self.done:
+            return
+        now = time.perf_counter()
+        seconds = round((now - self.written) / len(self.done), 4)
+        facts = [self._facts(task) | {"seconds": seconds} for task in self.done]
+        self.store.append({task.key: task.embedding for task in self.done if not task.failed}, facts)
+        self.done.clear()
+        self.written = now
+
+    def describe(self) -> str:
+        """Return the counts of this session as text."""
+        counts, made = self.counts, self.counts["made"]
+        outcomes = ", ".join(f"{counts[name]} {name}" for name in ("verified", "unverified", "failed"))
+        seconds = (time.perf_counter() - self.begun) / made
+        return f"{outcomes}, {counts['steps'] / made:.1f} steps and {seconds:.2f} s an embedding"
+
+    def _facts(self, task: Task) -> dict[str, Any]:
+        pair = self.wanted[task.key]
+        return {
+            "key": task.key,
+            "record": pair["id"],
+            "content": self.store.hash_content(pair),
+            "kind": pair["kind"],
+            "verified": task.verified,
+            "failed": task.failed,
+            "steps": task.steps_before + task.steps,
+            "starts": task.starts,
+            "curve": [round(value, 4) for value in task.curve],
+        }
 
 
-def _summarise(store: EmbeddingStore, pairs: list[dict], seconds: float) -> dict[str, Any]:
-    entries = list(store.entries.values())
-    return {
-        "records": len(pairs),
-        "embeddings": len(entries),
-        "vsr": sum(entry.verified for entry in entries) / max(1, len(entries)),
-        "steps_mean": sum(entry.steps for entry in entries) / max(1, len(entries)),
-        "seconds": seconds,
-        "seconds_per_embedding": seconds / max(1, len(entries)),
-    }
+def _has_tokens(loaded: Loaded, phrase: str) -> bool:
+    tokenizer = loaded.chat.tokenizer
+    return any(token != tokenizer.unk_token_id for token in tokenizer(phrase, add_special_tokens=False)["input_ids"])
+
+
+def _require_verified(summary: dict[str, Any], store: EmbeddingStore) -> None:
+    """Raise ArtifactError where not one embedding is verified."""
+    if summary["verified"]:
+        return
+    reasons = {entry.failed for entry in store.entries.values() if entry.failed}
+    failed = f" {summary['failed']} failed: {'; '.join(sorted(reasons)[:3])}." if reasons else ""
+    raise ArtifactError(
+        f"Not one of {summary['embeddings']} embeddings could be verified: the model does not name the phrases when asked.{failed} "
+        "With another --out, allow more --max-steps or lower --threshold, or check that the model answers questions about real media."
+    )

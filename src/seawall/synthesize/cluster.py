@@ -1,0 +1,131 @@
+"""The Ray engine: one actor a device of a cluster, work in small blocks, a lost actor's block done again.
+
+Only the driver writes. Actors need the model and the bank under the same paths as the driver.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from seawall.errors import ConfigError, EngineError, SeawallError
+from seawall.models.families import MODELS
+from seawall.synthesize.engines import Workshop
+from seawall.synthesize.optimize import Task
+from seawall.synthesize.solve import Job, solve
+
+BLOCK = 128
+"""Most records in a block: enough to keep a batch full, few enough to lose."""
+ATTEMPTS = 3
+"""How often a block is handed out before the run gives up."""
+
+
+class Solver:
+    """An actor: a model on a device."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        import torch
+
+        self.config = workshop.config
+        self.loaded = workshop.load()
+        # Ray shows an actor the devices it was given
+        self.starts = workshop.equip(self.loaded, "cuda" if torch.cuda.is_available() else "cpu")
+
+    def solve(self, block: Sequence[Job]) -> Iterator[Task]:
+        """Yield the tasks of a block as they finish."""
+        for task in solve(self.loaded, block, self.starts, self.config):
+            task.embedding = task.embedding.cpu()
+            yield task
+
+
+def import_ray() -> Any:
+    """Return Ray, which never sends usage statistics from here.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError("--engine ray needs Ray, which is not installed: pip install 'seawall[ray]'") from error
+    return ray
+
+
+def solve_ray(workshop: Workshop, todo: Sequence[Job]) -> Iterator[Task]:
+    """Solve records on the Ray cluster that `RAY_ADDRESS` or `ray start` names, else on this machine.
+
+    Args:
+        workshop: What to work with.
+        todo: What to make.
+
+    Yields:
+        Tasks as they finish.
+
+    Raises:
+        ConfigError: Ray is not installed, or the model is one that only this process knows.
+        EngineError: A block was lost with its actor `ATTEMPTS` times.
+    """
+    ray = import_ray()
+    if workshop.model in MODELS:
+        raise ConfigError(f"The model {workshop.model!r} is registered in this process only; use --engine local.")
+    own = not ray.is_initialized()
+    if own:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        yield from _hand_out(ray, workshop, todo)
+    finally:
+        if own:
+            ray.shutdown()
+
+
+def start_solver(ray: Any, workshop: Workshop) -> Any:
+    """Start one actor on a GPU of the cluster, or on a CPU where the cluster has no GPU."""
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    return ray.remote(num_cpus=1, num_gpus=gpus)(Solver).remote(workshop)
+
+
+def _hand_out(ray: Any, workshop: Workshop, todo: Sequence[Job]) -> Iterator[Task]:
+    resources = ray.cluster_resources()
+    workers = int(resources.get("GPU") or resources.get("CPU", 1))
+    size = max(1, min(BLOCK, len(todo) // (4 * workers)))
+    blocks = deque((1, list(todo[first : first + size])) for first in range(0, len(todo), size))
+    running: dict[Any, tuple[Any, int, dict[str, Job]]] = {}
+
+    def hand_to(solver: Any) -> None:
+        attempt, block = blocks.popleft()
+        running[solver.solve.remote(block)] = (solver, attempt, {job[0]: job for job in block})
+
+    try:
+        for _ in range(min(workers, len(blocks))):
+            hand_to(start_solver(ray, workshop))
+        while running:
+            (stream,), _ = ray.wait(list(running), num_returns=1)
+            solver, attempt, missing = running[stream]
+            try:
+                task = ray.get(next(stream))
+            except StopIteration:
+                del running[stream]
+                if blocks:
+                    hand_to(solver)
+            except ray.exceptions.RayActorError as error:
+                del running[stream]
+                if attempt == ATTEMPTS:
+                    raise EngineError(
+                        f"A worker was lost {ATTEMPTS} times with the records {', '.join(list(missing)[:3])}, ... "
+                        f"({str(error).splitlines()[0]}). What was finished is kept: look for a lack of memory, lower --batch-size, and run "
+                        "the same command again."
+                    ) from error
+                blocks.appendleft((attempt + 1, list(missing.values())))
+                hand_to(start_solver(ray, workshop))
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause if isinstance(error.cause, SeawallError) else error from None
+            else:
+                del missing[task.key]
+                yield task
+    finally:
+        for solver, *_ in running.values():
+            ray.kill(solver)

@@ -1,0 +1,149 @@
+"""The local engine: every visible device of this machine, one process each where there are several.
+
+Records draw from seeds of their own, so the result does not depend on which device or batch a record was in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seawall.errors import EngineError, ModelError, SeawallError
+from seawall.models.families import MODELS
+from seawall.models.load import Loaded, load_model
+from seawall.synthesize import SynthesizeConfig
+from seawall.synthesize.optimize import Task
+from seawall.synthesize.solve import Job, solve
+from seawall.synthesize.warmstart import encode_media
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What a worker in another process needs to solve records as this one would."""
+
+    model: str
+    """Name of the model; a folder must be there under the same path."""
+    fingerprint: str
+    """What the worker's model must have."""
+    modality: str
+    """What the media are."""
+    media: Sequence[Path | str]
+    """Media to start from, or `[BLANK]`."""
+    config: SynthesizeConfig
+    """Settings."""
+
+    def load(self) -> Loaded:
+        """Load the model.
+
+        Raises:
+            ModelError: It is another one than that of the process that hands out the work.
+        """
+        loaded = load_model(self.model, modality=self.modality)
+        if loaded.fingerprint != self.fingerprint:
+            raise ModelError(
+                f"A worker found another model under {self.model} (fingerprint {loaded.fingerprint}, wanted {self.fingerprint}). "
+                "Give every machine the same folder."
+            )
+        return loaded
+
+    def equip(self, loaded: Loaded, device: str) -> Tensor:
+        """Move the model to a device; return the starts, shape = (starts, rows, width), on it."""
+        loaded.model.to(device)
+        return encode_media(loaded, self.media)
+
+
+def find_devices() -> list[str]:
+    """Return every visible device: CUDA's, or else the CPU."""
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
+
+
+def solve_local(workshop: Workshop, loaded: Loaded, todo: Sequence[Job]) -> Iterator[Task]:
+    """Solve records on this machine; with one device, or a model that only this process knows, in this very process.
+
+    Args:
+        workshop: What to work with.
+        loaded: The model, loaded in this process.
+        todo: What to make.
+
+    Yields:
+        Tasks as they finish.
+
+    Raises:
+        EngineError: A worker died.
+    """
+    devices = find_devices()
+    if len(devices) == 1 or workshop.model in MODELS:
+        starts = workshop.equip(loaded, devices[0])
+        yield from solve(loaded, todo, starts, workshop.config)
+    else:
+        loaded.model.to("meta")  # each worker loads its own; this process has no more use for the weights
+        yield from solve_in_processes(workshop, todo, devices)
+
+
+def solve_in_processes(workshop: Workshop, todo: Sequence[Job], devices: Sequence[str]) -> Iterator[Task]:
+    """Solve records in one process for each device; all take from one queue.
+
+    Raises:
+        EngineError: A worker died.
+    """
+    context = multiprocessing.get_context("spawn")
+    jobs, results = context.Queue(), context.Queue()
+    for job in [*todo, *[None] * len(devices)]:
+        jobs.put(job)
+    workers = [context.Process(target=_work, args=(workshop, d, jobs, results), daemon=True) for d in devices]
+    try:
+        for worker in workers:
+            worker.start()
+        left = len(todo)
+        while left:
+            try:
+                result = pickle.loads(results.get(timeout=1))
+            except queue.Empty:
+                _require_alive(workers, devices)
+                continue
+            if isinstance(result, BaseException):
+                raise result
+            left -= 1
+            yield result
+    finally:
+        for worker in workers:
+            worker.terminate()
+        jobs.cancel_join_thread()
+
+
+def _work(workshop: Workshop, device: str, jobs: Any, results: Any) -> None:
+    """Solve what comes through `jobs` until None comes; pickled by hand, because queues would share tensors' memory."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        loaded = workshop.load()
+        for task in solve(loaded, iter(jobs.get, None), workshop.equip(loaded, device), workshop.config):
+            task.embedding = task.embedding.cpu()
+            results.put(pickle.dumps(task))
+    except SeawallError as error:
+        results.put(pickle.dumps(error))
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _require_alive(workers: Sequence[Any], devices: Sequence[str]) -> None:
+    dead = [(d, w.exitcode) for d, w in zip(devices, workers, strict=True) if w.exitcode]
+    if dead:
+        raise EngineError(
+            f"The worker on {dead[0][0]} died (exit code {dead[0][1]}; -9 is most often a lack of memory). What was finished is kept: "
+            "lower --batch-size, and run the same command again."
+        )

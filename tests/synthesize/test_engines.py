@@ -1,0 +1,133 @@
+"""Several devices and a cluster give what one process gives; a lost worker's work is done again."""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+
+import pytest
+import torch
+
+from seawall.artifacts import read_pairs
+from seawall.errors import ConfigError, EngineError, ModelError
+from seawall.models.load import load_model
+from seawall.store import EmbeddingStore
+from seawall.synthesize import cluster, engines
+from seawall.synthesize.engines import Workshop, solve_in_processes, solve_local
+from seawall.synthesize.warmstart import find_media
+from synthesize.conftest import CONFIG, TOLERANCE, assert_same_set
+
+
+@pytest.fixture(scope="module")
+def workshop(work):
+    loaded = load_model("organism:image")
+    return Workshop(
+        model="organism:image",
+        fingerprint=loaded.fingerprint,
+        modality="image",
+        media=find_media(work.bank),
+        config=CONFIG,
+    )
+
+
+@pytest.fixture(scope="module")
+def todo(work):
+    return [(f"{pair['id']}#0", pair) for pair in read_pairs(work.pairs)]
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A cluster of two CPUs; without usage statistics, dashboard or anything left behind."""
+    ray = cluster.import_ray()
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+def assert_as_in_one_process(tasks, work):
+    whole = EmbeddingStore(work.whole)
+    assert sorted(task.key for task in tasks) == sorted(work.keys), "each once"
+    for task in tasks:
+        assert task.verified == whole.entries[task.key].verified
+        torch.testing.assert_close(task.embedding, whole.read(task.key), **TOLERANCE)
+
+
+def test_one_device_stays_in_this_process(workshop, work, todo, monkeypatch):
+    monkeypatch.setattr(engines, "find_devices", lambda: ["cpu"])
+    monkeypatch.setattr(engines, "solve_in_processes", None)
+    assert_as_in_one_process(list(solve_local(workshop, load_model("organism:image"), todo)), work)
+
+
+def test_several_devices_share_the_records(workshop, work, todo, monkeypatch):
+    monkeypatch.setattr(engines, "find_devices", lambda: ["cpu", "cpu"])
+    assert_as_in_one_process(list(solve_local(workshop, load_model("organism:image"), todo)), work)
+
+
+def test_a_worker_that_dies_is_an_error_that_says_what_to_do(workshop, todo):
+    bad = dataclasses.replace(workshop, config=None)  # dies of an AttributeError
+    with pytest.raises(EngineError, match=r"worker on cpu died \(exit code 1.*same command again"):
+        list(solve_in_processes(bad, todo, ["cpu"]))
+
+
+def test_a_worker_with_another_model_is_refused(workshop, todo):
+    bad = dataclasses.replace(workshop, fingerprint="0123456789abcdef")
+    with pytest.raises(ModelError, match=r"another model under organism:image .*wanted 0123456789abcdef"):
+        list(solve_in_processes(bad, todo, ["cpu"]))
+
+
+def test_ray_makes_the_same_set_through_the_command_line(ray, work, tmp_path):
+    import seawall
+
+    summary = seawall.synthesize("organism:image", work.pairs, tmp_path / "out", CONFIG, bank=work.bank, engine="ray")
+    assert summary["embeddings"] == len(work.keys)
+    assert_same_set(tmp_path / "out", work.whole)
+    assert ray.is_initialized(), "a cluster that was there before is left running"
+
+
+def test_a_lost_actors_block_is_done_again(ray, workshop, work, todo, monkeypatch):
+    solvers, start = [], cluster.start_solver
+    monkeypatch.setattr(cluster, "start_solver", lambda *args: solvers.append(start(*args)) or solvers[-1])
+    stream = cluster.solve_ray(workshop, todo)
+    tasks = [next(stream)]
+    ray.kill(solvers[0])
+    tasks += stream
+    assert len(solvers) == 3, "one in the place of the lost one"
+    assert_as_in_one_process(tasks, work)
+
+
+def test_a_block_that_kills_every_actor_ends_the_run(ray, workshop, todo, monkeypatch):
+    class Deadly:
+        def __init__(self, workshop):
+            pass
+
+        def solve(self, block):
+            import os
+
+            os._exit(1)
+            yield
+
+    monkeypatch.setattr(cluster, "Solver", Deadly)
+    with pytest.raises(EngineError, match=rf"lost 3 times with the records {todo[0][0]}"):
+        list(cluster.solve_ray(workshop, todo[:1]))
+
+
+def test_a_fault_in_an_actor_keeps_its_message(ray, workshop, todo):
+    bad = dataclasses.replace(workshop, fingerprint="0123456789abcdef")
+    with pytest.raises(ModelError, match="wanted 0123456789abcdef"):
+        list(cluster.solve_ray(bad, todo))
+
+
+def test_without_ray_the_install_line_is_given(work, tmp_path, monkeypatch):
+    import seawall
+
+    real = builtins.__import__
+
+    def without_ray(name, *args, **kwargs):
+        if name == "ray":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_ray)
+    with pytest.raises(ConfigError, match=r"pip install 'seawall\[ray\]'"):
+        seawall.synthesize("organism:image", work.pairs, tmp_path / "out", CONFIG, bank=work.bank, engine="ray")
+    assert not (tmp_path / "out").exists()
