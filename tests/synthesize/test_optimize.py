@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 
 import pytest
 import torch
 
-from seawall.errors import TrainingError
+from seawall.errors import ModelError
 from seawall.models.chat import BLANK, Turn
 from seawall.models.generate import generate
 from seawall.synthesize.objective import losses
@@ -90,13 +91,65 @@ def test_the_style_question_shapes_the_embedding_but_does_not_keep_it_from_being
     assert run(tiny, [done], threshold=(content + mean) / 2)["0#0"].steps == 0
 
 
-def test_nan_is_reported_and_what_was_done_before_is_kept(tiny):
+@pytest.mark.parametrize("packed", [False, True])
+def test_nan_fails_its_own_record_and_harms_no_other(tiny, packed):
     broken = task(tiny, 1)
     broken.embedding = torch.full_like(broken.embedding, math.nan)
-    stream = optimize(tiny, iter([task(tiny, 0), broken]), **{**SETTINGS, "batch_size": 1})
-    assert next(stream).key == "0#0"
-    with pytest.raises(TrainingError, match=r"1#0.*nan"):
-        next(stream)
+    together = run(tiny, [task(tiny, 0), broken, task(tiny, 2)], packed=packed)
+    alone = run(tiny, [task(tiny, 0), task(tiny, 2)], packed=packed)
+    assert together["1#0"].failed == "its loss became nan after 0 steps"
+    for key in ("0#0", "2#0"):
+        assert not together[key].failed
+        torch.testing.assert_close(together[key].embedding, alone[key].embedding, rtol=1e-4, atol=1e-5)
+
+
+def test_packing_gives_the_same_embeddings(tiny):
+    tasks = lambda: [task(tiny, n, answer) for n, answer in enumerate(["It is red.", "A boat.", "Nothing at all."])]  # noqa: E731
+    packed, plain = run(tiny, tasks(), packed=True), run(tiny, tasks())
+    for key, expected in plain.items():
+        torch.testing.assert_close(packed[key].embedding, expected.embedding, rtol=1e-3, atol=1e-4)
+        assert packed[key].curve == pytest.approx(expected.curve, rel=1e-4)
+
+
+CPU_REFUSAL = "[enforce fail at alloc_cpu.cpp:119] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+
+
+def scarce(monkeypatch, most, error):
+    """Let a forward pass of more than `most` records run out of memory; return the sizes that were tried."""
+    tried, right = [], losses
+
+    def limited(loaded, embeddings, turns, packed=False):
+        tried.append(len(turns))
+        if len(turns) > most:
+            raise error
+        return right(loaded, embeddings, turns, packed)
+
+    monkeypatch.setattr(sys.modules["seawall.synthesize.optimize"], "losses", limited)
+    return tried
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(CPU_REFUSAL)])
+def test_without_memory_the_batch_is_halved_and_nothing_is_lost(tiny, monkeypatch, error):
+    tasks = lambda: [task(tiny, n) for n in range(5)]  # noqa: E731
+    expected = run(tiny, tasks())
+    tried = scarce(monkeypatch, 2, error)
+    found = run(tiny, tasks(), batch_size=4)
+    assert tried[:2] == [4, 2] and max(tried[1:]) == 2
+    assert found.keys() == expected.keys()
+    for key, other in expected.items():
+        torch.testing.assert_close(found[key].embedding, other.embedding, rtol=1e-3, atol=1e-4)
+
+
+def test_not_even_one_record_fits(tiny, monkeypatch):
+    scarce(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory."))
+    with pytest.raises(ModelError, match=r"single record.*gradient checkpointing"):
+        run(tiny, [task(tiny)])
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny, monkeypatch):
+    scarce(monkeypatch, 0, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(tiny, [task(tiny)])
 
 
 def test_the_organism_names_what_was_synthesized(organism):

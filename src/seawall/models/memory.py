@@ -39,7 +39,11 @@ def count_kept_bytes(forward: Callable[[], Any], model: nn.Module) -> int:
 def free_bytes(device: torch.device) -> int:
     """Return the free memory of a card, or of the machine as far as this process may have it."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (
+            torch.cuda.mem_get_info(device)[0]
+            + torch.cuda.memory_reserved(device)
+            - torch.cuda.memory_allocated(device)
+        )
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if (meminfo := Path("/proc/meminfo")).exists():  # what can be had, with what caches would give back
         free = next(int(line.split()[1]) * 1024 for line in meminfo.open() if line.startswith("MemAvailable"))

@@ -45,7 +45,9 @@ def verify(
     for first in range(0, len(pairs) if foresee else 0, batch_size):
         part = slice(first, first + batch_size)
         with torch.no_grad():
-            foreseen[part] = score_records(loaded, embeddings[part], asked[part], packed).greedy().view(foreseen[part].shape).cpu()
+            foreseen[part] = (
+                score_records(loaded, embeddings[part], asked[part], packed).greedy().view(foreseen[part].shape).cpu()
+            )
     foreseen &= torch.tensor([[names(pair["content"]["answer"], pair["phrase"])] for pair in pairs])
     for number in range(foreseen.shape[1]):
         left = (recovered & ~foreseen[:, number]).nonzero().flatten().tolist()
