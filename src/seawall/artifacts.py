@@ -64,7 +64,8 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequ
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArtifactError(f"{out} cannot be made ({error.strerror}). Give another --out.") from error
-    write_json(manifest, {**identity, "identity": identify(identity, free), "versions": versions(), "complete": False})
+    whose = {"identity": identify(identity, free), "free": list(free)}
+    write_json(manifest, {**identity, **whose, "versions": versions(), "complete": False})
     return False
 
 
