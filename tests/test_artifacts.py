@@ -112,6 +112,12 @@ def test_an_empty_folder_is_taken(tmp_path):
     assert {"seawall", "torch", "transformers"} <= set(manifest["versions"])
 
 
+def test_a_folder_whose_run_was_killed_before_its_manifest_was_whole_is_taken(tmp_path):
+    (tmp_path / f"{MANIFEST}.partial").write_text('{"stage": "prep')
+    assert take(tmp_path) is False
+    assert read_json(tmp_path / MANIFEST)["stage"] == "prepare"
+
+
 def test_a_stage_requires_a_finished_result_of_the_right_stage(tmp_path):
     out = tmp_path / "out"
     with pytest.raises(ArtifactError, match=r"holds no result of `seawall prepare`.*Run that first"):

@@ -192,6 +192,15 @@ def test_an_index_of_another_version_is_refused(store, tmp_path):
         EmbeddingStore(tmp_path)
 
 
+def test_a_half_written_shard_is_never_read_and_goes_with_the_next_writer(store, tmp_path):
+    partial = tmp_path / "shard-00002.safetensors.partial"
+    partial.write_bytes(b"half")
+    again = EmbeddingStore(tmp_path)
+    assert list(again.entries) == ["a#0", "b#0", "c#0"]
+    with again.lock():
+        assert not partial.exists()
+
+
 def test_the_lock_is_held_while_it_lasts(store, tmp_path):
     other = EmbeddingStore(tmp_path)
     with store.lock(), pytest.raises(ArtifactError, match="is writing"), other.lock():
