@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 
 from seawall import PrepareConfig
-from seawall.artifacts import MANIFEST, claim, finish, read_json, read_jsonl, require, write_json, write_jsonl
+from seawall.artifacts import MANIFEST, claim, finish, read_json, read_jsonl, reopen, require, write_json, write_jsonl
 from seawall.errors import ArtifactError, DataError
 
 INPUTS = {"source": "abc"}
@@ -49,6 +51,36 @@ def test_another_run_is_refused_and_told_what_differs(tmp_path, changed, message
     assert (out / MANIFEST).read_text() == before
 
 
+def test_what_is_free_may_change_and_the_manifest_changes_only_when_the_run_goes_on(tmp_path):
+    out, grown = tmp_path / "out", {"source": "abcd"}
+    free = ("source", "seed")
+    claim(out, "prepare", PrepareConfig(), INPUTS, free=free)
+    finish(out)
+    before = read_json(out / MANIFEST)
+    assert claim(out, "prepare", PrepareConfig(), INPUTS, free=free) is True
+    assert claim(out, "prepare", PrepareConfig(seed=3), grown, free=free) is False
+    assert read_json(out / MANIFEST) == before
+    reopen(out, PrepareConfig(seed=3), grown)
+    after = read_json(out / MANIFEST)
+    assert (after["inputs"], after["config"]["seed"], after["complete"]) == (grown, 3, False)
+    assert after["identity"] == before["identity"]
+    with pytest.raises(ArtifactError, match=r"\(modality: 'image' there, 'video' now\)"):
+        claim(out, "prepare", PrepareConfig(modality="video"), grown, free=free)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path, monkeypatch, code):
+    write_json(tmp_path / "x.json", {"a": 1})
+
+    def full(_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ArtifactError, match=rf"x.json cannot be written: {os.strerror(code)}. .*Free some space"):
+        write_json(tmp_path / "x.json", {"a": 2})
+    assert read_json(tmp_path / "x.json") == {"a": 1} and len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(ArtifactError, match="was not made by seawall prepare"):
@@ -78,6 +110,12 @@ def test_an_empty_folder_is_taken(tmp_path):
     manifest = read_json(tmp_path / MANIFEST)
     assert manifest["stage"] == "prepare" and manifest["inputs"] == INPUTS and manifest["config"]["seed"] == 0
     assert {"seawall", "torch", "transformers"} <= set(manifest["versions"])
+
+
+def test_a_folder_whose_run_was_killed_before_its_manifest_was_whole_is_taken(tmp_path):
+    (tmp_path / f"{MANIFEST}.partial").write_text('{"stage": "prep')
+    assert take(tmp_path) is False
+    assert read_json(tmp_path / MANIFEST)["stage"] == "prepare"
 
 
 def test_a_stage_requires_a_finished_result_of_the_right_stage(tmp_path):

@@ -8,15 +8,18 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from conftest import RECORDS, write_lines
 from seawall import cli
 from seawall.artifacts import claim, finish
+from seawall.store import EmbeddingStore
 from seawall.synthesize import SynthesizeConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 COMMANDS = ["demo", "prepare", "synthesize", "align", "evaluate", "report", "models"]
 COMMANDS += [f"organism {name}" for name in ("list", "train", "export")]
+COMMANDS += [f"embeddings {name}" for name in ("list", "verify", "merge", "prune")]
 TEXT_ONLY = ["--mixture.synthetic-harmful", "0", "--mixture.synthetic-harmless", "0", "--mixture.media-harmless", "0"]
 FEW = ["--steps", "1", "--batch-size", "4"]
 
@@ -84,8 +87,10 @@ def test_the_help_names_every_command(run):
     assert all(command.split()[0] in out for command in COMMANDS)
 
 
-@pytest.mark.parametrize("argv", ["--help", "models --json", "organism list --json"])
-def test_what_needs_no_model_imports_no_heavy_package(argv):
+@pytest.mark.parametrize("argv", ["--help", "models --json", "organism list --json", "embeddings list STORE"])
+def test_what_needs_no_model_imports_no_heavy_package(argv, tmp_path):
+    claim(tmp_path / "store", "synthesize", SynthesizeConfig(), {"model": "m"})
+    argv = argv.replace("STORE", str(tmp_path / "store"))
     code = [sys.executable, "-X", "importtime", "-m", "seawall", *argv.split()]
     done = subprocess.run(code, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
@@ -220,6 +225,27 @@ def test_embeddings_made_for_another_model(fault, tiny_path, pairs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_stores_are_listed_verified_merged_and_pruned(run, fault, tmp_path):
+    folder = tmp_path / "embeddings"
+    claim(folder, "synthesize", SynthesizeConfig(), {"model": "m", "pairs": "p"}, free=["pairs"])
+    entry = {"key": "a#0", "record": "a", "content": "c", "kind": "harmful", "verified": True}
+    store = EmbeddingStore(folder)
+    store.append({"a#0": torch.ones(2, 3)}, [entry | {"steps": 4, "starts": 1, "seconds": 0.5, "curve": []}])
+    plain = run("embeddings", "list", folder)[1].splitlines()
+    assert plain[0].split() == ["shard", "kind", "verified", "unverified", "failed"]
+    assert plain[1].split() == ["shard-00000.safetensors", "harmful", "1", "0", "0"]
+    assert "embeddings 1, verified 1" in plain[-1]
+    assert json.loads(run("embeddings", "list", folder, "--json")[1])["summary"]["steps_mean"] == 4
+    assert json.loads(run("embeddings", "verify", folder)[1])["shape"] == [2, 3]
+    for argv in (["merge", folder, folder], ["prune", folder]):
+        code, out, _ = run("embeddings", *argv, "--out", tmp_path / argv[0])
+        assert code == 0 and json.loads(out)["verified"] == 1
+    shard = folder / "shard-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert "a#0: shard-00000.safetensors" in fault("embeddings", "verify", folder)
+    assert "holds no embeddings" in fault("embeddings", "list", tmp_path)
+
+
 def test_an_adapter_that_is_none(fault, tiny_path, benchmark, tmp_path):
     configs = {
         "empty": None,
@@ -257,6 +283,7 @@ def test_a_benchmark_that_is_none(fault, tiny_path, benchmark, tmp_path):
         ("evaluate --model x --data y --out z --benchmark nope", ("--benchmark", "nope", "organism")),
         ("align --model x --pairs y --out z --steps few", ("--steps", "few")),
         ("synthesize --model x", ("--pairs",)),
+        ("synthesize --model x --pairs y --out z --engine slurm", ("--engine", "slurm", "ray")),
         ("organism train nope --out x", ("nope", "image")),
         ("dream", ("dream", "prepare")),
     ],

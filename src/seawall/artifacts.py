@@ -58,13 +58,15 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequ
                 "They are never overwritten: give another --out, or delete the folder."
             )
         return bool(found.get("complete")) and not changed
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    begun = f"{MANIFEST}.partial"  # all there is of a run that was killed here
+    if out.exists() and (not out.is_dir() or any(path.name != begun for path in out.iterdir())):
         raise ArtifactError(f"{out} exists and was not made by seawall {stage}. Give another --out, or delete it.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArtifactError(f"{out} cannot be made ({error.strerror}). Give another --out.") from error
-    write_json(manifest, {**identity, "identity": identify(identity, free), "versions": versions(), "complete": False})
+    whose = {"identity": identify(identity, free), "free": list(free)}
+    write_json(manifest, {**identity, **whose, "versions": versions(), "complete": False})
     return False
 
 

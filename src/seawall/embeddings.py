@@ -178,7 +178,7 @@ def _require_same(first: Path, expected: dict[str, Any], folder: Path, manifest:
         f"{key}: {expected[part].get(key)!r} and {manifest[part].get(key)!r}"
         for part in ("inputs", "config")
         for key in expected[part]
-        if key not in ("pairs", "batch_size") and expected[part].get(key) != manifest[part].get(key)
+        if key not in expected["free"] and expected[part].get(key) != manifest[part].get(key)
     ]
     raise ArtifactError(
         f"{first} and {folder} cannot be merged ({'; '.join(differing[:4])}): embeddings are only good together where model and "

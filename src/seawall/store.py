@@ -183,6 +183,8 @@ class EmbeddingStore:
                 ) from error
             except OSError:  # a file system without locks
                 pass
+            for partial in self.folder.glob("*.safetensors.partial"):  # of a writer that was killed
+                partial.unlink()
             yield
 
     def _open(self, shard: str) -> Any:

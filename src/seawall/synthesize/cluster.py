@@ -5,14 +5,19 @@ Only the driver writes. Actors need the model and the bank under the same paths 
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from seawall.errors import ConfigError, EngineError, SeawallError
 from seawall.models.families import MODELS
-from seawall.synthesize.engines import Workshop
+from seawall.models.load import Loaded
+from seawall.synthesize.engines import Workshop, find_devices
 from seawall.synthesize.optimize import Task
 from seawall.synthesize.solve import Job, solve
 
@@ -23,19 +28,20 @@ ATTEMPTS = 3
 
 
 class Solver:
-    """An actor: a model on a device."""
+    """An actor: a model on a device, loaded with its first block, so that a fault is that block's and keeps its message."""
 
     def __init__(self, workshop: Workshop) -> None:
-        import torch
+        self.workshop = workshop
 
-        self.config = workshop.config
-        self.loaded = workshop.load()
-        # Ray shows an actor the devices it was given
-        self.starts = workshop.equip(self.loaded, "cuda" if torch.cuda.is_available() else "cpu")
+    @functools.cached_property
+    def equipment(self) -> tuple[Loaded, Tensor]:
+        """The model and the starts, on the device that Ray shows to the actor."""
+        loaded = self.workshop.load()
+        return loaded, self.workshop.equip(loaded, find_devices()[0])
 
     def solve(self, block: Sequence[Job]) -> Iterator[Task]:
         """Yield the tasks of a block as they finish."""
-        for task in solve(self.loaded, block, self.starts, self.config):
+        for task in solve(self.equipment[0], block, self.equipment[1], self.workshop.config):
             task.embedding = task.embedding.cpu()
             yield task
 
@@ -47,7 +53,6 @@ def import_ray() -> Any:
         ConfigError: It is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError as error:
@@ -91,7 +96,7 @@ def start_solver(ray: Any, workshop: Workshop) -> Any:
 def _hand_out(ray: Any, workshop: Workshop, todo: Sequence[Job]) -> Iterator[Task]:
     resources = ray.cluster_resources()
     workers = int(resources.get("GPU") or resources.get("CPU", 1))
-    size = max(1, min(BLOCK, len(todo) // (4 * workers)))
+    size = min(BLOCK, math.ceil(len(todo) / workers))
     blocks = deque((1, list(todo[first : first + size])) for first in range(0, len(todo), size))
     running: dict[Any, tuple[Any, int, dict[str, Job]]] = {}
 
@@ -113,6 +118,7 @@ def _hand_out(ray: Any, workshop: Workshop, todo: Sequence[Job]) -> Iterator[Tas
                     hand_to(solver)
             except ray.exceptions.RayActorError as error:
                 del running[stream]
+                ray.kill(solver)  # where it is only out of reach, it must not keep its device
                 if attempt == ATTEMPTS:
                     raise EngineError(
                         f"A worker was lost {ATTEMPTS} times with the records {', '.join(list(missing)[:3])}, ... "
