@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import make_data
 from torch import Tensor, nn
 
+from common import make_data
 from seawall.artifacts import claim, finish, hash_file, read_modality, read_pairs, write_json
 from seawall.models.chat import BLANK, IGNORED, Turn, to_model
 from seawall.models.inject import inject

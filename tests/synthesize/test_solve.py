@@ -60,14 +60,10 @@ def test_then_it_starts_again_and_then_it_is_given_up(tiny, monkeypatch):
 
 
 def test_a_record_without_a_finite_loss_gets_another_start_then_fails_alone(tiny, monkeypatch):
-    starts = torch.full_like(encode_media(tiny, [BLANK]), torch.nan)
     right = policy.choose_start
-    monkeypatch.setattr(
-        policy,
-        "choose_start",
-        lambda s, seed: right(s, seed) if "/1#0/" in seed else torch.zeros_like(s[0]) + 0.1,
-    )
-    tasks = {task.key: task for task in solve(tiny, monkeypatch, [True, True], records=3, starts=starts)}
+    spoilt = lambda starts, seed: right(starts, seed) * (torch.nan if "/1#0/" in seed else 1)  # noqa: E731
+    monkeypatch.setattr(policy, "choose_start", spoilt)
+    tasks = {task.key: task for task in solve(tiny, monkeypatch, [True, True], records=3)}
     assert tasks["1#0"].failed == "its loss became nan after 0 steps"
     assert tasks["1#0"].starts == 2 and not tasks["1#0"].verified
     assert all(tasks[key].verified and not tasks[key].failed for key in ("0#0", "2#0"))

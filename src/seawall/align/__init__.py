@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from seawall.errors import ConfigError
 
@@ -73,6 +73,10 @@ class AlignConfig:
     """Checkpoints in a training, evenly spaced, the last at its end."""
     activation_checkpointing: bool = False
     """Recompute activations to save memory."""
+    precision: Literal["fp32", "bf16", "4bit"] | None = None
+    """Of the model; that of the embeddings. See `load_model`."""
+    device_map: str | None = None
+    """See `load_model`."""
     seed: int = 0
     """Seed of LoRA's start and of the order of rows."""
 

@@ -22,7 +22,7 @@ def run(
 ) -> dict[str, Any]:
     """See `seawall.align`."""
     text = read_pairs(pairs)
-    loaded = load_model(model, modality=read_modality(pairs))
+    loaded = load_model(model, modality=read_modality(pairs), precision=config.precision, device_map=config.device_map)
     store = open_store(embeddings, loaded.fingerprint) if embeddings else None
     rows = collect_rows(text, store, media, loaded.family.modality)
     planned = plan(rows, config.mixture, config.steps, config.batch_size, config.seed)

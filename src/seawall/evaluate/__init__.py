@@ -25,6 +25,10 @@ class EvaluateConfig:
     """Only these sets of items."""
     batch_size: int = 128
     """Questions in one forward pass."""
+    precision: Literal["fp32", "bf16", "4bit"] | None = None
+    """Of the model; see `load_model`."""
+    device_map: str | None = None
+    """See `load_model`."""
 
     def __post_init__(self) -> None:
         if self.benchmark not in BENCHMARKS:

@@ -31,7 +31,7 @@ def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path
         )
     items = [item for item in items if config.sets is None or item["set"] in config.sets]
     modality = media_column(items)
-    loaded = load_model(model, adapter, modality=modality)
+    loaded = load_model(model, adapter, modality=modality, precision=config.precision, device_map=config.device_map)
     inputs = {"model": loaded.fingerprint, "items": hash_file(data / ITEMS), "adapter": "none"}
     if adapter:
         inputs["adapter"] = hash_file(adapter / "adapter_model.safetensors")

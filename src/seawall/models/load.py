@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from seawall.errors import ModelError
 from seawall.models.chat import Chat
@@ -32,8 +35,17 @@ class Loaded:
     """Hash of configuration and weights, without adapter: tells whether embeddings were made for this model."""
 
 
+Precision = Literal["fp32", "bf16", "4bit"]
+
+
 def load_model(
-    name: str, adapter: Path | None = None, *, modality: str | None = None, blank: float | None = None
+    name: str,
+    adapter: Path | None = None,
+    *,
+    modality: str | None = None,
+    blank: float | None = None,
+    precision: Precision | None = None,
+    device_map: str | dict[str, Any] | None = None,
 ) -> Loaded:
     """Load a model, its processor and, if given, a PEFT adapter.
 
@@ -42,6 +54,9 @@ def load_model(
         adapter: Folder of a PEFT adapter made by `seawall align`.
         modality: What its media are, where the family takes several; by default the first in the table.
         blank: Size of the blank in place of the table's: pixels of an image's edge, frames of a video, seconds of audio.
+        precision: `fp32`, `bf16`, or `4bit` (the language model alone, by bitsandbytes); by default that of the checkpoint.
+            Embeddings fit the model in the precision that they were made with.
+        device_map: `auto` lets accelerate spread the model over cards, memory and disk; see transformers.
 
     Raises:
         ModelError: Unknown organism, nothing loadable under the name, unsupported family or modality, a module that is not
@@ -56,7 +71,12 @@ def load_model(
 
     try:
         if name in MODELS:
+            if precision == "4bit" or device_map:
+                raise ModelError(
+                    f"{name!r} is built by its own function: it can be neither quantized nor spread over devices."
+                )
             model, processor = MODELS[name]()
+            model = model.to(DTYPES[precision]) if precision else model
             family = _find_family(model.config, modality)
             chat = Chat(processor, family, blank=blank, longest=_longest(model.config))
         else:
@@ -65,7 +85,8 @@ def load_model(
             family = _find_family(config, modality)
             chat = _chat(path, family, blank, _longest(config))
             _check_processor(name, chat.processor)
-            model = getattr(transformers, family.auto_class).from_pretrained(path)
+            settings = _precision(precision, family) | ({"device_map": device_map} if device_map else {})
+            model = getattr(transformers, family.auto_class).from_pretrained(path, **settings)
     except ModelError:
         raise
     except (OSError, KeyError, ValueError, ImportError, SafetensorError) as error:
@@ -77,6 +98,36 @@ def load_model(
         get_module(model, family, path)
     loaded = Loaded(name, model.eval(), chat.processor, family, chat, _fingerprint(model))
     return loaded if adapter is None else dataclasses.replace(loaded, model=_load_adapter(model, adapter))
+
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def _precision(precision: Precision | None, family: Family) -> dict[str, Any]:
+    """Return what `from_pretrained` takes for a precision."""
+    if precision is None:
+        return {}
+    if precision in DTYPES:
+        return {"dtype": DTYPES[precision]}
+    if precision != "4bit":
+        raise ModelError(f"There is no precision {precision!r}; there are fp32, bf16 and 4bit.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError('4-bit models need bitsandbytes, which is not installed: pip install "seawall[quantized]"')
+    from transformers import BitsAndBytesConfig
+
+    whole = [path.split(".")[0] for path in (family.encoder_layers, family.projector) if path]
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=[*whole, "lm_head"],
+    )
+    return {"quantization_config": quantization, "dtype": torch.bfloat16, "device_map": "auto"}
+
+
+def is_placed(model: Any) -> bool:
+    """Tell whether accelerate has put the model's parts where they are, so that it must not be moved."""
+    return bool(getattr(model, "hf_device_map", None))
 
 
 def _check_processor(name: str, processor: Any) -> None:
@@ -135,6 +186,9 @@ def _fingerprint(model: Any) -> str:
     """Hash the configuration and a sample of every parameter: a 7B model's bytes would take a minute."""
     digest = hashlib.sha256(str(model.config.to_diff_dict() | {"_name_or_path": ""}).encode())
     for name, tensor in sorted(model.state_dict().items()):
+        if tensor.is_meta:  # accelerate keeps it elsewhere
+            path, _, own = name.rpartition(".")
+            tensor = model.get_submodule(path)._hf_hook.weights_map[own]
         sample = tensor.flatten()[:: max(1, tensor.numel() // 1024)]
         digest.update(name.encode() + sample.float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,6 +84,33 @@ def halved(size: int) -> int:
         )
     clear_device_cache(garbage_collection=True)
     return size // 2
+
+
+@contextlib.contextmanager
+def gradient_checkpointing(model: nn.Module, wanted: bool = True) -> Iterator[None]:
+    """Within the context, layers keep their input alone and run again in the backward pass. Not for `generate`.
+
+    Raises:
+        ModelError: The model does not support it.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    if not wanted:
+        yield
+        return
+    if not model.supports_gradient_checkpointing:
+        raise ModelError(f"{type(model).__name__} does not support gradient checkpointing. Leave it off.")
+    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    before = [layer.training for layer in layers]
+    model.gradient_checkpointing_enable()
+    try:
+        for layer in layers:  # they check this flag of their own; what is inside stays in evaluation
+            layer.training = True
+        yield
+    finally:
+        model.gradient_checkpointing_disable()
+        for layer, training in zip(layers, before, strict=True):
+            layer.training = training
 
 
 def is_out_of_memory(error: Exception) -> bool:

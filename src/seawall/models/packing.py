@@ -9,7 +9,7 @@ and the positions are those that the model itself makes for a turn (three axes i
 from __future__ import annotations
 
 import contextlib
-import os
+import itertools
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -94,7 +94,8 @@ def _pack(chat: Chat, turns: Sequence[Turn]) -> tuple[list[int], list[int], list
     and its `ALIGNED` values. The last token of an answer is wanted, but nothing is wanted behind it: it is left out.
     """
     encoded = [chat.encode(turn) for turn in turns]
-    alike = len(os.path.commonprefix([ids for ids, *_ in encoded]))
+    columns = zip(*(ids for ids, *_ in encoded), strict=False)
+    alike = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
     shared = min(alike, *(start - 1 for _, start, _ in encoded))
     ids, targets, segments = [*encoded[0][0][:shared]], [IGNORED] * shared, [0] * shared
     places, aligned = [*range(shared)], {name: [*values[:shared]] for name, values in encoded[0][2].items()}

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from seawall.errors import ConfigError
 
-FREE = ("pairs", "batch_size")
-"""What may change in a folder that goes on: which records there are, and how many are worked on at once."""
+FREE = ("pairs", "batch_size", "packing", "activation_checkpointing", "device_map")
+"""What may change in a folder that goes on: which records there are, and how the work is done."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,12 @@ class SynthesizeConfig:
     """Whether a record's auxiliary turns share one row, where that gives the same numbers: faster, same embeddings."""
     batch_size: int | None = None
     """Embeddings in one forward pass; None is as many as the free memory takes, 48 at most. Halved when memory runs out."""
+    activation_checkpointing: bool = False
+    """Recompute activations to save memory: a third more time."""
+    precision: Literal["fp32", "bf16", "4bit"] | None = None
+    """Of the model: `4bit` is its language model alone, by bitsandbytes; None is the checkpoint's own. `E` is always fp32."""
+    device_map: str | None = None
+    """`auto` lets accelerate spread the model over cards, memory and disk; None is one device."""
     seed: int = 0
     """Seed of starts and drawn questions; each record draws from its own."""
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from seawall.errors import EngineError, ModelError, SeawallError
 from seawall.models.families import MODELS
-from seawall.models.load import Loaded, load_model
+from seawall.models.load import Loaded, is_placed, load_model
 from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.optimize import Task
 from seawall.synthesize.solve import Job, solve
@@ -49,7 +49,10 @@ class Workshop:
         Raises:
             ModelError: It is another one than that of the process that hands out the work.
         """
-        loaded = load_model(self.model, modality=self.modality)
+        config = self.config
+        loaded = load_model(
+            self.model, modality=self.modality, precision=config.precision, device_map=config.device_map
+        )
         if loaded.fingerprint != self.fingerprint:
             raise ModelError(
                 f"A worker found another model under {self.model} (fingerprint {loaded.fingerprint}, wanted {self.fingerprint}). "
@@ -59,7 +62,8 @@ class Workshop:
 
     def equip(self, loaded: Loaded, device: str) -> Tensor:
         """Move the model to a device; return the starts, shape = (starts, rows, width), on it."""
-        loaded.model.to(device)
+        if not is_placed(loaded.model):
+            loaded.model.to(device)
         return encode_media(loaded, self.media)
 
 
@@ -83,7 +87,7 @@ def solve_local(workshop: Workshop, loaded: Loaded, todo: Sequence[Job]) -> Iter
         EngineError: A worker died.
     """
     devices = find_devices()
-    if len(devices) == 1 or workshop.model in MODELS:
+    if len(devices) == 1 or workshop.model in MODELS or is_placed(loaded.model):
         starts = workshop.equip(loaded, devices[0])
         yield from solve(loaded, todo, starts, workshop.config)
     else:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seawall.models.chat import Turn
 from seawall.models.load import Loaded
-from seawall.models.memory import halved, is_out_of_memory
+from seawall.models.memory import gradient_checkpointing, halved, is_out_of_memory
 from seawall.synthesize.objective import losses
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ def optimize(
     max_steps: int,
     batch_size: int,
     packed: bool = False,
+    checkpointing: bool = False,
 ) -> Iterator[Task]:
     """Optimise each task's embedding; yield a task as soon as it is done, so that the next takes its place.
 
@@ -102,6 +103,7 @@ def optimize(
         max_steps: ... or after so many steps.
         batch_size: Tasks in one forward pass; halved where memory does not suffice.
         packed: See `score_records`.
+        checkpointing: See `gradient_checkpointing`.
 
     Raises:
         ModelError: Not even one task fits into memory.
@@ -114,7 +116,7 @@ def optimize(
             active.append(task)
         if not active:
             return
-        if (each := _backward(loaded, active, packed)) is None:
+        if (each := _backward(loaded, active, packed, checkpointing)) is None:
             batch_size = halved(len(active))
             waiting.extendleft(reversed(active[batch_size:]))
             del active[batch_size:]
@@ -136,12 +138,13 @@ def optimize(
         active = going_on
 
 
-def _backward(loaded: Loaded, tasks: list[Task], packed: bool) -> list[list[float]] | None:
+def _backward(loaded: Loaded, tasks: list[Task], packed: bool, checkpointing: bool) -> list[list[float]] | None:
     """Add to each task's embedding the gradient of its loss; return the losses of its controls, None without memory."""
     try:
         batch = torch.stack([task.stepper.embedding for task in tasks])
-        loss = losses(loaded, batch, [task.controls for task in tasks], packed)
-        loss.mean(1).sum().backward()
+        with gradient_checkpointing(loaded.model, checkpointing):
+            loss = losses(loaded, batch, [task.controls for task in tasks], packed)
+            loss.mean(1).sum().backward()
         return loss.tolist()
     except RuntimeError as error:
         if not is_out_of_memory(error):

@@ -26,7 +26,7 @@ from seawall.artifacts import (
 from seawall.embeddings import SHARD_EMBEDDINGS, SUMMARY, summarise
 from seawall.errors import ArtifactError, ConfigError
 from seawall.models.chat import BLANK
-from seawall.models.load import Loaded, load_model
+from seawall.models.load import Loaded, is_placed, load_model
 from seawall.progress import track
 from seawall.store import EmbeddingStore
 from seawall.synthesize import FREE, SynthesizeConfig
@@ -52,7 +52,7 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
     chosen = [pair for pair in read_pairs(pairs) if config.twins or pair["kind"] == "harmful"]
     modality = read_modality(pairs)
     media = find_media(bank, modality) if config.start == "bank" else [BLANK]
-    loaded = load_model(model, modality=modality)
+    loaded = load_model(model, modality=modality, precision=config.precision, device_map=config.device_map)
     inputs = {
         "model": loaded.fingerprint,
         "modality": modality,
@@ -120,7 +120,8 @@ def _make_all(
     if engine == "ray":
         from seawall.synthesize.cluster import solve_ray
 
-        loaded.model.to("meta")  # the actors load their own; the driver has no more use for the weights
+        if not is_placed(loaded.model):
+            loaded.model.to("meta")  # the actors load their own; the driver has no more use for the weights
         stream = solve_ray(workshop, speakable)
     else:
         stream = solve_local(workshop, loaded, speakable)

@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from seawall.models.load import Loaded
-from seawall.models.memory import SHARE, SLACK, count_kept_bytes, free_bytes, halve_on_out_of_memory
+from seawall.models.memory import (
+    SHARE,
+    SLACK,
+    count_kept_bytes,
+    free_bytes,
+    gradient_checkpointing,
+    halve_on_out_of_memory,
+)
 from seawall.models.packing import why_not_packed
 from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.objective import controls, losses
@@ -54,7 +61,7 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
     done: list[Task] = []
     probe = new_task(*first, loaded, starts, config, attempt=1)
     packed = config.packing and packs(loaded, probe)
-    batch_size = config.batch_size or fit_batch(loaded, probe, packed)
+    batch_size = config.batch_size or fit_batch(loaded, probe, packed, config.activation_checkpointing)
 
     def tasks() -> Iterator[Task]:
         while True:
@@ -83,11 +90,17 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
             yield task
         done.clear()
 
-    rate = config.rate * starts.std().item()
-    limits = {"threshold": config.threshold, "max_steps": config.max_steps, "batch_size": batch_size}
+    settings = {
+        "rate": config.rate * starts.std().item(),
+        "threshold": config.threshold,
+        "max_steps": config.max_steps,
+        "batch_size": batch_size,
+        "packed": packed,
+        "checkpointing": config.activation_checkpointing,
+    }
     while True:
         try:
-            for task in optimize(loaded, tasks(), rate=rate, packed=packed, **limits):
+            for task in optimize(loaded, tasks(), **settings):
                 done.append(task)
                 if len(done) >= 2 * batch_size:
                     yield from settle()
@@ -106,11 +119,12 @@ def packs(loaded: Loaded, task: Task) -> bool:
     return not reason
 
 
-def fit_batch(loaded: Loaded, task: Task, packed: bool) -> int:
+def fit_batch(loaded: Loaded, task: Task, packed: bool, checkpointing: bool = False) -> int:
     """Return how many records like this one to take at once."""
     loaded.model.requires_grad_(False)
     embedding = task.embedding[None].to(loaded.model.device).requires_grad_()
-    kept = count_kept_bytes(lambda: losses(loaded, embedding, [task.controls], packed), loaded.model)
+    with gradient_checkpointing(loaded.model, checkpointing):
+        kept = count_kept_bytes(lambda: losses(loaded, embedding, [task.controls], packed), loaded.model)
     return max(1, min(MOST_AT_ONCE, int(SHARE * free_bytes(loaded.model.device) / (SLACK * kept))))
 
 
