@@ -19,9 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from reference_synthesis import trace
-from shapes import SHAPES, Shape, build, shrink
 
+from reference_synthesis import trace
 from seawall import phrasing
 from seawall.models.chat import BLANK
 from seawall.models.families import get_module
@@ -30,6 +29,7 @@ from seawall.models.memory import is_out_of_memory
 from seawall.models.packing import _pack, why_not_packed
 from seawall.synthesize.objective import controls, losses
 from seawall.synthesize.warmstart import encode_media
+from shapes import SHAPES, Shape, build, shrink
 
 STEPS = 10
 """Steps an embedding, for seconds an embedding; one more forward pass finds it done."""
@@ -143,7 +143,16 @@ def main() -> None:
     from rich.table import Table
 
     table = Table(title=f"{card}: matrix products at {rate / 1e12:.3g} TFLOP/s", box=None)
-    for name in ("shape", "how", "batch", "tokens", "ms a record-step", f"s an embedding ({STEPS} steps)", "GiB", "share"):
+    for name in (
+        "shape",
+        "how",
+        "batch",
+        "tokens",
+        "ms a record-step",
+        f"s an embedding ({STEPS} steps)",
+        "GiB",
+        "share",
+    ):
         table.add_column(name)
     for row in rows:
         peak = "" if row["peak_gib"] is None else f"{row['peak_gib']:.1f}"
