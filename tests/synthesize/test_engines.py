@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 import torch
 
+import seawall
 from seawall.artifacts import read_pairs
 from seawall.errors import ConfigError, EngineError, ModelError
 from seawall.models.load import load_model
@@ -15,6 +16,7 @@ from seawall.store import EmbeddingStore
 from seawall.synthesize import cluster, engines
 from seawall.synthesize.engines import Workshop, solve_in_processes, solve_local
 from seawall.synthesize.warmstart import find_media
+from seawall.synthesize.writer import Writer
 from synthesize.conftest import CONFIG, TOLERANCE, assert_same_set
 
 
@@ -75,25 +77,24 @@ def test_a_worker_with_another_model_is_refused(workshop):
         bad.load()
 
 
-def test_ray_makes_the_same_set_through_the_command_line(ray, work, tmp_path):
-    import seawall
+def test_ray_makes_the_same_set_though_an_actor_is_killed_in_the_middle(ray, work, tmp_path, monkeypatch):
+    solvers, start, killed, add = [], cluster.start_solver, [], Writer.add
 
-    summary = seawall.synthesize("organism:image", work.pairs, tmp_path / "out", CONFIG, bank=work.bank, engine="ray")
-    assert summary["embeddings"] == len(work.keys)
+    def kill_one(writer, task):
+        add(writer, task)
+        if not killed:
+            killed.append(task.key)
+            ray.kill(solvers[0])
+
+    monkeypatch.setattr(cluster, "BLOCK", 2)
+    monkeypatch.setattr(cluster, "start_solver", lambda *args: solvers.append(start(*args)) or solvers[-1])
+    monkeypatch.setattr(Writer, "add", kill_one)
+    seawall.synthesize("organism:image", work.pairs, tmp_path / "out", CONFIG, bank=work.bank, engine="ray")
+    assert len(solvers) == 3, "one in the place of the lost one"
+    keys = [entry.key for entry in EmbeddingStore(tmp_path / "out").history]
+    assert sorted(keys) == sorted(work.keys), "each once"
     assert_same_set(tmp_path / "out", work.whole)
     assert ray.is_initialized(), "a cluster that was there before is left running"
-
-
-def test_a_lost_actors_block_is_done_again(ray, workshop, work, todo, monkeypatch):
-    solvers, start = [], cluster.start_solver
-    monkeypatch.setattr(cluster, "start_solver", lambda *args: solvers.append(start(*args)) or solvers[-1])
-    monkeypatch.setattr(cluster, "BLOCK", 2)
-    stream = cluster.solve_ray(workshop, todo)
-    tasks = [next(stream)]
-    ray.kill(solvers[0])
-    tasks += stream
-    assert len(solvers) == 3, "one in the place of the lost one"
-    assert_as_in_one_process(tasks, work)
 
 
 def test_a_block_that_kills_every_actor_ends_the_run(ray, workshop, todo, monkeypatch):
@@ -120,8 +121,6 @@ def test_a_fault_in_an_actor_keeps_its_message(ray, workshop, todo):
 
 
 def test_without_ray_the_install_line_is_given(work, tmp_path, monkeypatch):
-    import seawall
-
     real = builtins.__import__
 
     def without_ray(name, *args, **kwargs):
