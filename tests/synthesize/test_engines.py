@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import os
 
 import pytest
 import torch
@@ -65,10 +66,16 @@ def test_several_devices_share_the_records(workshop, work, todo, monkeypatch):
     assert_as_in_one_process(list(solve_local(workshop, load_model("organism:image"), todo)), work)
 
 
-def test_a_worker_that_dies_is_an_error_that_says_what_to_do(workshop, todo):
-    bad = dataclasses.replace(workshop, config=None)  # dies of an AttributeError
-    with pytest.raises(EngineError, match=r"worker on cpu died \(exit code 1.*same command again"):
-        list(solve_in_processes(bad, todo, ["cpu"]))
+class Deadly:
+    """Ends the process that unpickles it, as a lack of memory would."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+def test_a_worker_that_dies_is_an_error_that_says_what_to_do(todo):
+    with pytest.raises(EngineError, match=r"worker on cpu died \(exit code 3.*same command again"):
+        list(solve_in_processes(Deadly(), todo, ["cpu"]))
 
 
 def test_a_worker_with_another_model_is_refused(workshop):
@@ -98,20 +105,10 @@ def test_ray_makes_the_same_set_though_an_actor_is_killed_in_the_middle(ray, wor
 
 
 def test_a_block_that_kills_every_actor_ends_the_run(ray, workshop, todo, monkeypatch):
-    class Deadly:
-        def __init__(self, workshop):
-            pass
-
-        def solve(self, block):
-            import os
-
-            os._exit(1)
-            yield
-
-    monkeypatch.setattr(cluster, "Solver", Deadly)
     monkeypatch.setattr(cluster, "ATTEMPTS", 2)
+    deadly = [(todo[0][0], Deadly())]
     with pytest.raises(EngineError, match=rf"lost 2 times with the records {todo[0][0]}"):
-        list(cluster.solve_ray(workshop, todo[:1]))
+        list(cluster.solve_ray(workshop, deadly))
 
 
 def test_a_fault_in_an_actor_keeps_its_message(ray, workshop, todo):
