@@ -38,10 +38,10 @@ SHOWN = Turn(question=QUESTION, answer="Yes.", medium=BLANK)
 def test_the_synthesis_lowers_the_loss(family, media_folder):
     loaded = make_row(family, media_folder).copy().loaded
     starts = encode_media(loaded, [BLANK])
-    task = Task(key="a#0", turns=[SHOWN], embedding=starts[0])
+    task = Task(record="a", turns=[[SHOWN]], embeddings=starts[:1])
     rate = 0.05 * starts.std().item()
     (done,) = optimize(loaded, iter([task]), rate=rate, threshold=0, max_steps=3, batch_size=1)
-    assert done.embedding.shape == starts[0].shape
+    assert done.embeddings.shape == starts[:1].shape
     assert done.curve[-1] < done.curve[0]
 
 

@@ -28,8 +28,8 @@ DISK = {
 
 
 def synthesized(loaded, **settings):
-    start = encode_media(loaded, [BLANK])[0]
-    task = Task(key="a#0", turns=list(TURNS), embedding=start)
+    start = encode_media(loaded, [BLANK])
+    task = Task(record="a", turns=[list(TURNS)], embeddings=start)
     (done,) = optimize(loaded, [task], rate=0.02, threshold=0, max_steps=3, batch_size=1, **settings)
     return start, done
 
@@ -39,8 +39,8 @@ def test_synthesis_in_bf16_keeps_the_embedding_in_fp32(tiny_path, packed):
     loaded = load_model(str(tiny_path), precision="bf16")
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.bfloat16}
     start, done = synthesized(loaded, packed=packed)
-    assert start.dtype == done.embedding.dtype == torch.float32
-    assert not torch.equal(done.embedding, done.embedding.bfloat16().float())  # its steps are finer than bf16
+    assert start.dtype == done.embeddings.dtype == torch.float32
+    assert not torch.equal(done.embeddings, done.embeddings.bfloat16().float())  # its steps are finer than bf16
     assert done.curve[-1] < done.curve[0]
 
 
@@ -60,8 +60,8 @@ def test_a_model_spread_by_accelerate_gives_the_same_embeddings(tiny_path, devic
     for packed in (False, True):
         (start, expected), (own_start, done) = synthesized(plain, packed=packed), synthesized(spread, packed=packed)
         assert torch.equal(own_start, start)
-        torch.testing.assert_close(done.embedding, expected.embedding, rtol=1e-5, atol=1e-6)
-        items = done.embedding[None]
+        torch.testing.assert_close(done.embeddings, expected.embeddings, rtol=1e-5, atol=1e-6)
+        items = done.embeddings
         assert verify(spread, items, [PAIR], packed=packed) == verify(plain, items, [PAIR], packed=packed)
 
 
@@ -86,9 +86,9 @@ def test_a_registered_model_is_not_spread(settings):
 
 def test_checkpointing_keeps_less_gives_the_same_and_leaves_nothing(tiny):
     (_, plain), (_, checkpointed) = synthesized(tiny), synthesized(tiny, checkpointing=True)
-    assert torch.equal(plain.embedding, checkpointed.embedding)
+    assert torch.equal(plain.embeddings, checkpointed.embeddings)
     assert not any(module.training for module in tiny.model.modules()) and not tiny.model.is_gradient_checkpointing
-    batch = plain.embedding[None].requires_grad_()
+    batch = plain.embeddings.clone().requires_grad_()
     count = lambda: count_kept_bytes(lambda: losses(tiny, batch, [TURNS]), tiny.model)  # noqa: E731
     whole = count()
     with gradient_checkpointing(tiny.model):

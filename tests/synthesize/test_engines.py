@@ -35,7 +35,7 @@ def workshop(work):
 
 @pytest.fixture(scope="module")
 def todo(work):
-    return [(f"{pair['id']}#0", pair) for pair in read_pairs(work.pairs)]
+    return [(pair["id"], pair) for pair in read_pairs(work.pairs)]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,11 @@ def ray():
 
 def assert_as_in_one_process(tasks, work):
     whole = EmbeddingStore(work.whole)
-    assert sorted(task.key for task in tasks) == sorted(work.keys), "each once"
-    for task in tasks:
-        assert task.verified == whole.entries[task.key].verified
-        torch.testing.assert_close(task.embedding, whole.read(task.key), **TOLERANCE)
+    made = {f"{task.record}#{copy}": (task, copy) for task in tasks for copy in range(len(task.turns))}
+    assert sorted(made) == sorted(work.keys) and len(tasks) == len(work.keys) / CONFIG.copies, "each once"
+    for key, (task, copy) in made.items():
+        assert task.verified[copy] == whole.entries[key].verified
+        torch.testing.assert_close(task.embeddings[copy], whole.read(key), **TOLERANCE)
 
 
 def test_one_device_stays_in_this_process(workshop, work, todo, monkeypatch):
@@ -90,7 +91,7 @@ def test_ray_makes_the_same_set_though_an_actor_is_killed_in_the_middle(ray, wor
     def kill_one(writer, task):
         add(writer, task)
         if not killed:
-            killed.append(task.key)
+            killed.append(task.record)
             ray.kill(solvers[0])
 
     monkeypatch.setattr(cluster, "BLOCK", 2)

@@ -24,26 +24,26 @@ def task(loaded, number=0, answer="The image shows the activity: wash a car."):
         Turn(question=question, answer=answer, medium=BLANK) for question in ("What is this?", "Describe the image.")
     ]
     start = encode_media(loaded, [BLANK])[0] + 0.1 * number
-    return Task(key=f"{number}#0", turns=turns, embedding=start)
+    return Task(record=str(number), turns=[turns], embeddings=start[None])
 
 
 def run(loaded, tasks, **changed):
-    return {t.key: t for t in optimize(loaded, iter(tasks), **{**SETTINGS, **changed})}
+    return {t.record: t for t in optimize(loaded, iter(tasks), **{**SETTINGS, **changed})}
 
 
 def test_zero_steps_return_the_start(tiny):
-    start = task(tiny).embedding
-    done = run(tiny, [task(tiny)], max_steps=0)["0#0"]
-    assert torch.equal(done.embedding, start) and done.steps == 0
+    start = task(tiny).embeddings
+    done = run(tiny, [task(tiny)], max_steps=0)["0"]
+    assert torch.equal(done.embeddings, start) and done.steps == 0
 
 
 def test_a_start_below_the_threshold_is_left_alone(tiny):
-    done = run(tiny, [task(tiny)], threshold=1e9)["0#0"]
-    assert torch.equal(done.embedding, task(tiny).embedding)
+    done = run(tiny, [task(tiny)], threshold=1e9)["0"]
+    assert torch.equal(done.embeddings, task(tiny).embeddings)
 
 
 def test_steps_lower_the_loss_and_are_counted(tiny):
-    done = run(tiny, [task(tiny)], max_steps=5)["0#0"]
+    done = run(tiny, [task(tiny)], max_steps=5)["0"]
     assert done.curve[-1] < done.curve[0]
     assert done.steps == 5 == len(done.curve) - 1
 
@@ -54,14 +54,14 @@ def test_a_batch_gives_each_record_what_it_gets_alone(tiny):
     together = run(tiny, tasks(), batch_size=3)
     one_by_one = run(tiny, tasks(), batch_size=1)
     for key, alone in one_by_one.items():
-        torch.testing.assert_close(together[key].embedding, alone.embedding, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(together[key].embeddings, alone.embeddings, rtol=1e-3, atol=1e-3)
         assert together[key].curve == pytest.approx(alone.curve, rel=1e-3)
 
 
 def test_each_record_stops_at_its_own_threshold(tiny):
     hard, easy = task(tiny, 0), task(tiny, 1)
-    easy.turns = [dataclasses.replace(turn, answer="It") for turn in easy.turns]
-    probe = run(tiny, [task(tiny, 0)], max_steps=0)["0#0"].curve[0]
+    easy.turns = [[dataclasses.replace(turn, answer="It") for turn in easy.turns[0]]]
+    probe = run(tiny, [task(tiny, 0)], max_steps=0)["0"].curve[0]
     done = run(tiny, [hard, easy], threshold=probe - 0.05, max_steps=30)
     assert all(t.curve[-1] < probe - 0.05 for t in done.values())
     assert all(value >= probe - 0.05 for t in done.values() for value in t.curve[:-1])
@@ -70,44 +70,70 @@ def test_each_record_stops_at_its_own_threshold(tiny):
 def test_the_loss_is_the_mean_cross_entropy_of_the_answers(tiny):
     one = task(tiny)
     expected = []
-    for turn in one.turns:
+    for turn in one.turns[0]:
         batch = tiny.chat.batch([turn])
         with torch.no_grad():
             expected.append(tiny.model(**batch).loss.item())
-    loss = losses(tiny, one.embedding[None], [one.turns])
+    loss = losses(tiny, one.embeddings, one.turns)
     assert loss[0].tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_style_question_shapes_the_embedding_but_does_not_keep_it_from_being_done(tiny):
     style = Turn(question="What is the main colour?", answer="The main colour is red.", medium=BLANK)
-    plain, styled = run(tiny, [task(tiny)], max_steps=20)["0#0"], task(tiny)
+    plain, styled = run(tiny, [task(tiny)], max_steps=20)["0"], task(tiny)
     styled.style = style
-    assert not torch.allclose(run(tiny, [styled], max_steps=20)["0#0"].embedding, plain.embedding)
+    assert not torch.allclose(run(tiny, [styled], max_steps=20)["0"].embeddings, plain.embeddings)
 
     content = plain.curve[-1]
-    mean = losses(tiny, plain.embedding[None], [[*plain.turns, style]]).mean().item()
+    mean = losses(tiny, plain.embeddings, [[*plain.turns[0], style]]).mean().item()
     assert content < mean
-    done = dataclasses.replace(task(tiny), style=style, embedding=plain.embedding)
-    assert run(tiny, [done], threshold=(content + mean) / 2)["0#0"].steps == 0
+    done = dataclasses.replace(task(tiny), style=style, embeddings=plain.embeddings)
+    assert run(tiny, [done], threshold=(content + mean) / 2)["0"].steps == 0
+
+
+def team(loaded, number=0):
+    """Two copies of a record, with starts and questions of their own."""
+    one, other = task(loaded, number), task(loaded, number + 5)
+    return Task(
+        record=str(number),
+        turns=[one.turns[0], other.turns[0][:1] * 2],
+        embeddings=torch.cat([one.embeddings, other.embeddings]),
+    )
+
+
+def test_the_copies_of_a_record_share_one_change_that_lowers_the_mean_of_their_losses(tiny):
+    start, done = team(tiny).embeddings, run(tiny, [team(tiny)], max_steps=5)["0"]
+    first, second = done.embeddings - start
+    torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+    assert first.abs().max() > 0.01
+    loss = losses(tiny, done.embeddings, done.turns)
+    assert loss.mean().item() == pytest.approx(done.curve[-1], rel=1e-4) and done.curve[-1] < done.curve[0]
+
+
+def test_a_record_with_more_copies_than_a_batch_takes_gets_what_it_gets_in_one(tiny):
+    tasks = lambda: [team(tiny, n) for n in range(3)]  # noqa: E731
+    whole, pieces = run(tiny, tasks()), run(tiny, tasks(), batch_size=1)
+    for key, expected in whole.items():
+        torch.testing.assert_close(pieces[key].embeddings, expected.embeddings, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_nan_fails_its_own_record_and_harms_no_other(tiny, packed):
     broken = task(tiny, 1)
-    broken.embedding = torch.full_like(broken.embedding, math.nan)
+    broken.embeddings = torch.full_like(broken.embeddings, math.nan)
     together = run(tiny, [task(tiny, 0), broken, task(tiny, 2)], packed=packed)
     alone = run(tiny, [task(tiny, 0), task(tiny, 2)], packed=packed)
-    assert together["1#0"].failed == "its loss became nan after 0 steps"
-    for key in ("0#0", "2#0"):
+    assert together["1"].failed == "its loss became nan after 0 steps"
+    for key in ("0", "2"):
         assert not together[key].failed
-        torch.testing.assert_close(together[key].embedding, alone[key].embedding, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(together[key].embeddings, alone[key].embeddings, rtol=1e-4, atol=1e-5)
 
 
 def test_packing_gives_the_same_embeddings(tiny):
     tasks = lambda: [task(tiny, n, answer) for n, answer in enumerate(["It is red.", "A boat.", "Nothing at all."])]  # noqa: E731
     packed, plain = run(tiny, tasks(), packed=True), run(tiny, tasks())
     for key, expected in plain.items():
-        torch.testing.assert_close(packed[key].embedding, expected.embedding, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(packed[key].embeddings, expected.embeddings, rtol=1e-3, atol=1e-4)
         assert packed[key].curve == pytest.approx(expected.curve, rel=1e-4)
 
 
@@ -137,7 +163,7 @@ def test_without_memory_the_batch_is_halved_and_nothing_is_lost(tiny, monkeypatc
     assert tried[:2] == [4, 2] and max(tried[1:]) == 2
     assert found.keys() == expected.keys()
     for key, other in expected.items():
-        torch.testing.assert_close(found[key].embedding, other.embedding, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(found[key].embeddings, other.embeddings, rtol=1e-3, atol=1e-4)
 
 
 def test_not_even_one_record_fits(tiny, monkeypatch):
@@ -154,10 +180,10 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny, monkeypatch):
 
 def test_the_organism_names_what_was_synthesized(organism):
     wanted = task(organism, answer="The image shows the activity: hijack a lamp.")
-    done = run(organism, [wanted], threshold=0.02, max_steps=60, rate=0.1)["0#0"]
+    done = run(organism, [wanted], threshold=0.02, max_steps=60, rate=0.1)["0"]
     asked = Turn(question="Name the activity that you see.", medium=BLANK)  # held out
     assert done.curve[-1] < 0.02
-    assert generate(organism, [asked], items=done.embedding[None]) == ["The image shows the activity: hijack a lamp."]
+    assert generate(organism, [asked], items=done.embeddings) == ["The image shows the activity: hijack a lamp."]
 
 
 def test_a_record_is_optimised_on_its_content_questions_and_its_style_question(tiny):
@@ -170,7 +196,8 @@ def test_a_record_is_optimised_on_its_content_questions_and_its_style_question(t
         "style": {"question": "What is the main colour of the image?", "answer": "The main colour is red."},
     }
     starts = encode_media(tiny, [BLANK])
-    made = new_task("0#0", pair, tiny, starts, SynthesizeConfig(content_questions=3), attempt=1)
-    assert len({turn.question for turn in made.turns}) == 3
-    assert {turn.answer for turn in made.turns} == {"The image shows the activity: wash a car."}
+    made = new_task("0", pair, tiny, starts, SynthesizeConfig(content_questions=3), attempt=1)
+    (content,) = made.turns  # from one start there is one embedding
+    assert len({turn.question for turn in content}) == 3
+    assert {turn.answer for turn in content} == {"The image shows the activity: wash a car."}
     assert made.style == Turn(**pair["style"], medium=BLANK)

@@ -188,9 +188,9 @@ def test_a_failed_record_is_written_with_its_reason_and_harms_no_other(work, tmp
 
     def fail_first(loaded, todo, starts, config):
         for task in solve(loaded, todo, starts, config):
-            if task.key == work.keys[0]:
-                task.failed, task.verified = "the loss became nan after 3 steps", False
-                task.embedding = task.embedding * math.nan
+            if task.record == work.keys[0].split("#")[0]:
+                task.failed, task.verified = "the loss became nan after 3 steps", []
+                task.embeddings = task.embeddings * math.nan
             yield task
 
     monkeypatch.setattr(engines, "solve", fail_first)
@@ -205,8 +205,8 @@ def test_a_failed_record_is_written_with_its_reason_and_harms_no_other(work, tmp
 
 def test_where_all_fail_the_reasons_are_in_the_message(work, tmp_path, monkeypatch):
     def fail(loaded, todo, starts, config):
-        for key, _ in todo:
-            yield Task(key=key, turns=[], embedding=starts[0], failed="the loss became nan after 0 steps")
+        for record, _ in todo:
+            yield Task(record=record, turns=[[]], embeddings=starts[:1], failed="the loss became nan after 0 steps")
 
     monkeypatch.setattr(engines, "solve", fail)
     with pytest.raises(

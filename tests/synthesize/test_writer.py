@@ -26,11 +26,12 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def writer(clock, tmp_path):
-    return Writer(EmbeddingStore(tmp_path), {f"a#{n}": PAIR for n in range(100)}, before=[])
+    return Writer(EmbeddingStore(tmp_path), {f"{n}": PAIR for n in range(100)}, before=[])
 
 
 def task(number, **changed):
-    return Task(key=f"a#{number}", turns=[], embedding=torch.zeros(2, 3), **{"verified": True, **changed})
+    given = {"turns": [[]], "embeddings": torch.zeros(1, 2, 3), "verified": [True], **changed}
+    return Task(record=str(number), **given)
 
 
 def test_a_shard_is_written_when_there_are_enough(writer):
@@ -62,16 +63,28 @@ def test_the_seconds_of_the_entries_add_up_to_the_time_that_passed(writer, clock
     assert [entry.seconds for entry in writer.store.entries.values()] == [2, 2, 2, 2, 2]
 
 
+def test_the_copies_of_a_record_are_entries_of_their_own(writer):
+    embeddings = torch.arange(12.0).view(2, 2, 3)
+    writer.add(task(7, turns=[[], []], embeddings=embeddings, verified=[True, False], curve=[1.0, 0.5]))
+    writer.write()
+    entries = writer.store.entries
+    assert {key: (e.record, e.verified, e.steps) for key, e in entries.items()} == {
+        "7#0": ("7", True, 1),
+        "7#1": ("7", False, 1),
+    }
+    assert torch.equal(writer.store.read("7#1"), embeddings[1])
+
+
 def test_outcomes_and_pace_are_described(writer, clock, tmp_path):
     writer.add(task(0, steps_before=3, curve=[1.0, 0.5]))
-    writer.add(task(1, verified=False))
-    writer.add(task(2, verified=False, failed="the loss became nan", curve=[math.nan]))
+    writer.add(task(1, verified=[False]))
+    writer.add(task(2, verified=[False], failed="the loss became nan", curve=[math.nan]))
     clock[0] += 6
     assert writer.describe() == "1 verified, 1 unverified, 1 failed, 1.3 steps and 2.00 s an embedding"
     writer.write()
     store = EmbeddingStore(tmp_path)
     assert [entry.outcome for entry in store.entries.values()] == ["verified", "unverified", "failed"]
-    assert store.entries["a#0"].steps == 4 and store.entries["a#2"].curve == []
-    again = Writer(store, {"a#3": PAIR}, before=[*store.entries.values()])
+    assert store.entries["0#0"].steps == 4 and store.entries["2#0"].curve == []
+    again = Writer(store, {"3": PAIR}, before=[*store.entries.values()])
     again.add(task(3))
     assert again.describe().startswith("2 verified, 1 unverified, 1 failed"), "with those of earlier sessions"

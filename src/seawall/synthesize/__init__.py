@@ -16,8 +16,8 @@ FREE = ("pairs", "batch_size", "packing", "activation_checkpointing", "device_ma
 class SynthesizeConfig:
     """Settings of `synthesize`."""
 
-    copies: int = 2
-    """Embeddings of each record, each from a start and with controls of its own."""
+    copies: int = 4
+    """Embeddings of each record: from different starts, all made into the phrase by one change. At most as many as starts."""
     twins: bool = True
     """Whether harmless records get embeddings too. Without them alignment can learn "synthetic means refuse"."""
     start: Literal["bank", "blank"] = "bank"
@@ -27,13 +27,13 @@ class SynthesizeConfig:
     rate: float = 0.2
     """Adam's learning rate, as a share of the standard deviation of the starts."""
     threshold: float = 0.01
-    """An embedding is done when the loss of its content questions is below this, in nats a token; 0 always takes `max_steps`."""
+    """A record is done when the mean loss of its content questions is below this, in nats a token; 0 always takes `max_steps`."""
     max_steps: int = 60
     """Most steps from one start."""
     starts: int = 2
-    """Starts tried until the held-out questions bring back the phrase; what fails them all is marked unverified."""
+    """How often a record starts, from other media, until the held-out questions bring back its phrase; then it is unverified."""
     lowerings: int = 1
-    """How often, from one start, an embedding that is done but not verified goes on to a lower threshold (times 0.3)."""
+    """How often a record that is done but not verified goes on to a lower threshold (times 0.3) before it starts again."""
     packing: bool = True
     """Whether a record's auxiliary turns share one row, where that gives the same numbers: faster, same embeddings."""
     batch_size: int | None = None

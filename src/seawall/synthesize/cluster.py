@@ -42,7 +42,7 @@ class Solver:
     def solve(self, block: Sequence[Job]) -> Iterator[Task]:
         """Yield the tasks of a block as they finish."""
         for task in solve(self.equipment[0], block, self.equipment[1], self.workshop.config):
-            task.embedding = task.embedding.cpu()
+            task.embeddings = task.embeddings.cpu()
             yield task
 
 
@@ -130,7 +130,7 @@ def _hand_out(ray: Any, workshop: Workshop, todo: Sequence[Job]) -> Iterator[Tas
             except ray.exceptions.RayTaskError as error:
                 raise error.cause if isinstance(error.cause, SeawallError) else error from None
             else:
-                del missing[task.key]
+                del missing[task.record]
                 yield task
     finally:
         for solver, *_ in running.values():

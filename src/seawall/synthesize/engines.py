@@ -133,7 +133,7 @@ def _work(workshop: Workshop, device: str, jobs: Any, results: Any) -> None:
     try:
         loaded = workshop.load()
         for task in solve(loaded, iter(jobs.get, None), workshop.equip(loaded, device), workshop.config):
-            task.embedding = task.embedding.cpu()
+            task.embeddings = task.embeddings.cpu()
             results.put(pickle.dumps(task))
     except SeawallError as error:
         results.put(pickle.dumps(error))

@@ -1,11 +1,13 @@
-"""The optimisation of synthetic embeddings: many records in one batch, each stopped at its own threshold."""
+"""The optimisation of synthetic embeddings: many records in one batch, each stopped at its own threshold.
+
+The embeddings of a record start from different media and share one change: what turns every start into the phrase is
+nearer to what real media of the phrase have in common than a change that has to fit one start alone.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import math
-from collections import deque
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -23,17 +25,23 @@ LOWERING = 0.3
 
 
 class Stepper:
-    """The update rule: one embedding on its way, with the state of its optimiser.
+    """The update rule: the change of one record on its way, with the state of its optimiser.
 
     Args:
-        start: Where it starts, shape = (rows, width).
+        starts: Where its embeddings start, shape = (copies, rows, width).
         rate: Adam's learning rate, in the units of `E`.
-        device: Where it is kept.
+        device: Where they are kept.
     """
 
-    def __init__(self, start: Tensor, rate: float, device: torch.device) -> None:
-        self.embedding = start.detach().to(device, torch.float32, copy=True).requires_grad_()
-        self._adam = torch.optim.Adam([self.embedding], lr=rate, betas=(0.9, 0.95))
+    def __init__(self, starts: Tensor, rate: float, device: torch.device) -> None:
+        self.starts = starts.detach().to(device, torch.float32)
+        self.change = torch.zeros_like(self.starts[0]).requires_grad_()
+        self._adam = torch.optim.Adam([self.change], lr=rate, betas=(0.9, 0.95))
+
+    @property
+    def embeddings(self) -> Tensor:
+        """What was reached, shape = (copies, rows, width); differentiable in the change."""
+        return self.starts + self.change
 
     def step(self) -> None:
         """Move along the gradient that was accumulated."""
@@ -43,24 +51,24 @@ class Stepper:
 
 @dataclasses.dataclass(kw_only=True)
 class Task:
-    """One embedding in the making."""
+    """One record in the making: its embeddings, the copies."""
 
-    key: str
-    """`<record id>#<copy>`."""
-    turns: list[Turn]
-    """Its content controls: they say when it is done."""
+    record: str
+    """Id of the record."""
+    turns: list[list[Turn]]
+    """Content controls of each copy: they say when it is done."""
     style: Turn | None = None
     """Its style control: it varies `E`, and a model that cannot answer it must not keep the record from being done."""
-    embedding: Tensor
-    """`E`, shape = (rows, width), fp32; the start until it is optimised."""
+    embeddings: Tensor
+    """`E` of each copy, shape = (copies, rows, width), fp32; the starts until it is optimised."""
     curve: list[float] = dataclasses.field(default_factory=list)
-    """Loss of the content controls before each step and at the end, in nats a token."""
-    verified: bool = False
-    """Whether the model recovered the phrase under the held-out questions."""
+    """Mean loss of the content controls before each step and at the end, in nats a token."""
+    verified: list[bool] = dataclasses.field(default_factory=list)
+    """Of each copy, whether the model recovered the phrase under the held-out questions."""
     failed: str = ""
     """Why no embedding could be made; empty where one was."""
     starts: int = 1
-    """How many starts it took."""
+    """How often it started, each time from other media."""
     steps_before: int = 0
     """Steps taken from earlier starts."""
     lowered: int = 0
@@ -74,9 +82,9 @@ class Task:
         return max(0, len(self.curve) - 1)
 
     @property
-    def controls(self) -> list[Turn]:
-        """All its auxiliary turns."""
-        return [*self.turns, *([self.style] if self.style else [])]
+    def controls(self) -> list[list[Turn]]:
+        """All auxiliary turns of each copy."""
+        return [[*content, *([self.style] if self.style else [])] for content in self.turns]
 
 
 def optimize(
@@ -90,47 +98,49 @@ def optimize(
     packed: bool = False,
     checkpointing: bool = False,
 ) -> Iterator[Task]:
-    """Optimise each task's embedding; yield a task as soon as it is done, so that the next takes its place.
+    """Optimise each task's embeddings; yield a task as soon as it is done, so that the next takes its place.
 
-    A task whose loss becomes NaN or infinite is yielded at once, with the reason in `failed` and its start as `embedding`.
+    A task whose loss becomes NaN or infinite is yielded at once, with the reason in `failed` and its starts as `embeddings`.
 
     Args:
         loaded: The model; its parameters are frozen.
         tasks: What to do; read lazily.
         rate: The learning rate, in the units of `E`.
-        threshold: A task is done when the loss of its content controls is below this, in nats a token. 0 runs all
+        threshold: A task is done when the mean loss of its content controls is below this, in nats a token. 0 runs all
             `max_steps`.
         max_steps: ... or after so many steps.
-        batch_size: Tasks in one forward pass; halved where memory does not suffice.
+        batch_size: Embeddings in one forward pass; halved where memory does not suffice.
         packed: See `score_records`.
         checkpointing: See `gradient_checkpointing`.
 
     Raises:
-        ModelError: Not even one task fits into memory.
+        ModelError: Not even one embedding fits into memory.
     """
     loaded.model.requires_grad_(False)
-    queue, waiting, active = iter(tasks), deque[Task](), list[Task]()
+    queue, active = iter(tasks), list[Task]()
     while True:
-        while len(active) < batch_size and (task := waiting.popleft() if waiting else next(queue, None)) is not None:
-            task.stepper = task.stepper or Stepper(task.embedding, rate, loaded.model.device)
+        while sum(len(task.turns) for task in active) < batch_size and (task := next(queue, None)) is not None:
+            task.stepper = task.stepper or Stepper(task.embeddings, rate, loaded.model.device)
             active.append(task)
         if not active:
             return
-        if (each := _backward(loaded, active, packed, checkpointing)) is None:
-            batch_size = halved(len(active))
-            waiting.extendleft(reversed(active[batch_size:]))
-            del active[batch_size:]
-            log.warning("out of memory: going on with %d records at a time", batch_size)
+        try:
+            each = _backward(loaded, active, batch_size, packed, checkpointing)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            batch_size = halved(batch_size)
+            log.warning("out of memory: going on with %d embeddings at a time", batch_size)
             continue
         going_on = []
         for task, values in zip(active, each, strict=True):
-            if not math.isfinite(sum(values)):
-                task.failed = f"its loss became {sum(values)} after {task.steps} steps"
+            if not values.isfinite().all():
+                task.failed = f"its loss became {values.sum().item()} after {task.steps} steps"
                 yield task
                 continue
-            task.curve.append(sum(values[: len(task.turns)]) / len(task.turns))
+            task.curve.append(values[:, : len(task.turns[0])].mean().item())
             if task.curve[-1] < threshold * LOWERING**task.lowered or task.steps >= max_steps:
-                task.embedding = task.stepper.embedding.detach()
+                task.embeddings = task.stepper.embeddings.detach()
                 yield task
             else:
                 task.stepper.step()
@@ -138,17 +148,17 @@ def optimize(
         active = going_on
 
 
-def _backward(loaded: Loaded, tasks: list[Task], packed: bool, checkpointing: bool) -> list[list[float]] | None:
-    """Add to each task's embedding the gradient of its loss; return the losses of its controls, None without memory."""
-    try:
-        batch = torch.stack([task.stepper.embedding for task in tasks])
+def _backward(loaded: Loaded, tasks: list[Task], batch_size: int, packed: bool, checkpointing: bool) -> list[Tensor]:
+    """Give each task's change the gradient of its loss; return the losses, for each task of shape (copies, turns)."""
+    for task in tasks:
+        task.stepper.change.grad = None  # what a pass without enough memory has left
+    copies = [(task, number) for task in tasks for number in range(len(task.turns))]
+    found = []
+    for first in range(0, len(copies), batch_size):
+        some = copies[first : first + batch_size]
+        batch = torch.stack([task.stepper.embeddings[number] for task, number in some])
         with gradient_checkpointing(loaded.model, checkpointing):
-            loss = losses(loaded, batch, [task.controls for task in tasks], packed)
+            loss = losses(loaded, batch, [task.controls[number] for task, number in some], packed)
             loss.mean(1).sum().backward()
-        return loss.tolist()
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    for task in tasks:  # a backward pass that was cut short may have left some
-        task.stepper.embedding.grad = None
-    return None
+        found.append(loss.detach().cpu())
+    return list(torch.cat(found).split([len(task.turns) for task in tasks]))

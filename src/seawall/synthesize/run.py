@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
     chosen = [pair for pair in read_pairs(pairs) if config.twins or pair["kind"] == "harmful"]
     modality = read_modality(pairs)
     media = find_media(bank, modality) if config.start == "bank" else [BLANK]
+    config = dataclasses.replace(config, copies=min(config.copies, len(media)))  # from one start there is one embedding
     loaded = load_model(model, modality=modality, precision=config.precision, device_map=config.device_map)
     inputs = {
         "model": loaded.fingerprint,
@@ -56,31 +58,40 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
         "bank": hash_listing(media) if config.start == "bank" else BLANK,
         "pairs": hash_file(pairs / "pairs.jsonl"),
     }
-    wanted = {f"{pair['id']}#{copy}": pair for copy in range(config.copies) for pair in chosen}
+    wanted = {pair["id"]: pair for pair in chosen}
     finished = claim(out, "synthesize", config, inputs, free=FREE)
     store = EmbeddingStore(out)
     with store.lock():
-        todo = _find_todo(store, wanted)
+        todo = _find_todo(store, wanted, config.copies)
         if finished and not todo:
             return read_json(out / SUMMARY)
         reopen(out, config, inputs)
         workshop = Workshop(model=model, fingerprint=loaded.fingerprint, modality=modality, media=media, config=config)
         _make_all(workshop, loaded, engine, store, wanted, todo)
-        summary = summarise([store.entries[key] for key in wanted], store.history) | {"records": len(chosen)}
+        made = [store.entries[key] for record in wanted for key in _keys(record, config.copies)]
+        summary = summarise(made, store.history) | {"records": len(chosen)}
         _require_verified(summary, store)
         write_json(out / SUMMARY, summary)
         finish(out, counts={key: summary[key] for key in ("records", "embeddings")})
     return summary
 
 
-def _find_todo(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> list[Job]:
-    """Return what the store lacks: new records, those whose prompts have changed, those whose shard is damaged.
+def _keys(record: str, copies: int) -> list[str]:
+    return [f"{record}#{copy}" for copy in range(copies)]
+
+
+def _find_todo(store: EmbeddingStore, wanted: dict[str, dict[str, Any]], copies: int) -> list[Job]:
+    """Return what the store lacks: new records, those whose prompts have changed, those of which a copy is damaged.
 
     Raises:
         ArtifactError: The store holds embeddings, and none of these records.
     """
-    current = {k for k, pair in wanted.items() if k in store.entries and store.is_current(store.entries[k], pair)}
-    if store.entries and not current:
+
+    def is_there(record: str) -> bool:
+        entries = [store.entries.get(key) for key in _keys(record, copies)]
+        return all(entry and store.is_current(entry, wanted[record]) for entry in entries)
+
+    if store.entries and not any(is_there(record) for record in wanted):
         raise ArtifactError(
             f"{store.folder} holds {len(store.entries)} embeddings, and not one of them is of these pairs. A store takes more "
             "records of the same source; for others, give another --out."
@@ -91,7 +102,7 @@ def _find_todo(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> list
             "%d damaged shards in %s (%s: %s): their %d embeddings are made again",
             len(damage), store.folder, shard, fault, store.forget(damage),
         )  # fmt: skip
-    return [(key, pair) for key, pair in wanted.items() if key not in current or key not in store.entries]
+    return [(record, pair) for record, pair in wanted.items() if not is_there(record)]
 
 
 def _make_all(
@@ -103,14 +114,16 @@ def _make_all(
     todo: list[Job],
 ) -> None:
     """Solve everything in `todo`; store it in shards as it finishes."""
-    writer = Writer(store, wanted, before=[store.entries[key] for key in wanted.keys() - dict(todo).keys()])
+    copies = workshop.config.copies
+    before = [store.entries[key] for record in wanted.keys() - dict(todo).keys() for key in _keys(record, copies)]
+    writer = Writer(store, wanted, before)
     speakable = []
-    for key, pair in todo:
+    for record, pair in todo:
         if _has_tokens(loaded, pair["phrase"]):
-            speakable.append((key, pair))
+            speakable.append((record, pair))
         else:
             fault = "the tokenizer knows no part of the phrase"
-            writer.add(Task(key=key, turns=[], embedding=torch.empty(0), failed=fault))
+            writer.add(Task(record=record, turns=[[]] * copies, embeddings=torch.empty(copies, 0), failed=fault))
     if engine == "ray":
         from seawall.synthesize.cluster import solve_ray
 
@@ -119,11 +132,11 @@ def _make_all(
         stream = solve_ray(workshop, speakable)
     else:
         stream = solve_local(workshop, loaded, speakable)
-    with track("synthesizing", len(wanted), done=len(wanted) - len(speakable)) as bar:
+    with track("synthesizing", copies * len(wanted), done=copies * (len(wanted) - len(speakable))) as bar:
         try:
             for task in stream if speakable else ():
                 writer.add(task)
-                bar.advance(note=writer.describe())
+                bar.advance(copies, note=writer.describe())
         finally:  # an error or Ctrl-C must not lose what is done
             writer.write()
 

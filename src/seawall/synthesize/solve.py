@@ -25,22 +25,23 @@ from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.objective import controls, losses
 from seawall.synthesize.optimize import Task, optimize
 from seawall.synthesize.verify import verify
-from seawall.synthesize.warmstart import choose_start
+from seawall.synthesize.warmstart import choose_starts
 
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 48
-"""Records in one forward pass, however much memory there is: a larger batch is no faster on any machine measured."""
+"""Embeddings in one forward pass, however much memory there is: a larger batch is no faster on any machine measured."""
 
 Job = tuple[str, dict[str, Any]]
-"""Key of an embedding, and its record's line of `pairs.jsonl`."""
+"""Id of a record, and its line of `pairs.jsonl`."""
 
 
 def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: SynthesizeConfig) -> Iterator[Task]:
     """Make the embeddings of `todo` on the device of one model.
 
-    A task that reaches its threshold is verified. One that fails goes on to a lower threshold, then again from another
-    start; after the last it is given up as unverified. One whose loss is not a number gets another start, then `failed`.
+    A task that reaches its threshold is verified. Where a copy fails it goes on to a lower threshold; where all still do
+    it starts again from other media, and after the last start they are given up as unverified. One whose loss is not a number
+    gets another start, then `failed`.
 
     Args:
         loaded: The model.
@@ -49,7 +50,7 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
         config: Settings.
 
     Yields:
-        Tasks as they finish: verified, given up with the embedding of the last start, or failed.
+        Tasks as they finish: verified, given up with the embeddings of the last start, or failed.
     """
     queue = iter(todo)
     first = next(queue, None)
@@ -68,7 +69,7 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
             if again:
                 yield again.popleft()
             elif job := next(queue, None):
-                key, pair_of[key] = job
+                record, pair_of[record] = job
                 yield new_task(*job, loaded, starts, config, attempt=1)
             else:
                 return
@@ -77,16 +78,18 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
         """Verify what is done; what passed or ran out of starts is final."""
         sound = [task for task in done if not task.failed]
         if sound:
-            embeddings, pairs = torch.stack([task.embedding for task in sound]), [pair_of[t.key] for t in sound]
+            embeddings = torch.cat([task.embeddings for task in sound])
+            pairs = [pair_of[task.record] for task in sound for _ in task.turns]
             check = lambda size: verify(loaded, embeddings, pairs, packed=packed, batch_size=size)  # noqa: E731
-            for task, ok in zip(sound, halve_on_out_of_memory(check, 2 * batch_size), strict=True):
-                task.verified = ok
+            verdicts = iter(halve_on_out_of_memory(check, 2 * batch_size))
+            for task in sound:
+                task.verified = [next(verdicts) for _ in task.turns]
         for task in done:
-            if not task.verified and (more := _go_on(task, pair_of[task.key], loaded, starts, config)):
+            if more := _go_on(task, pair_of[task.record], loaded, starts, config):
                 again.append(more)
                 continue
-            del pair_of[task.key]
-            task.stepper, task.embedding = None, task.embedding.cpu()
+            del pair_of[task.record]
+            task.stepper, task.embeddings = None, task.embeddings.cpu()
             yield task
         done.clear()
 
@@ -102,7 +105,7 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
         try:
             for task in optimize(loaded, tasks(), **settings):
                 done.append(task)
-                if len(done) >= 2 * batch_size:
+                if sum(len(ready.turns) for ready in done) >= 2 * batch_size:
                     yield from settle()
         except (Exception, KeyboardInterrupt):  # neither may lose what is done
             yield from settle()
@@ -114,37 +117,44 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
 
 def packs(loaded: Loaded, task: Task) -> bool:
     """Tell whether this model's turns may be packed; log what speaks against it."""
-    if reason := why_not_packed(loaded, task.controls, task.embedding.to(loaded.model.device)):
+    if reason := why_not_packed(loaded, task.controls[0], task.embeddings[0].to(loaded.model.device)):
         log.info("the turns of a record get rows of their own, since of this model %s", reason)
     return not reason
 
 
 def fit_batch(loaded: Loaded, task: Task, packed: bool, checkpointing: bool = False) -> int:
-    """Return how many records like this one to take at once."""
+    """Return how many embeddings like these to take at once."""
     loaded.model.requires_grad_(False)
-    embedding = task.embedding[None].to(loaded.model.device).requires_grad_()
+    embedding = task.embeddings[:1].to(loaded.model.device).requires_grad_()
     with gradient_checkpointing(loaded.model, checkpointing):
-        kept = count_kept_bytes(lambda: losses(loaded, embedding, [task.controls], packed), loaded.model)
+        kept = count_kept_bytes(lambda: losses(loaded, embedding, task.controls[:1], packed), loaded.model)
     return max(1, min(MOST_AT_ONCE, int(SHARE * free_bytes(loaded.model.device) / (SLACK * kept))))
 
 
 def _go_on(task: Task, pair: dict[str, Any], loaded: Loaded, starts: Tensor, config: SynthesizeConfig) -> Task | None:
-    """Return how an unverified task goes on, None where it does not."""
+    """Return how a task goes on, None where it does not."""
+    if not task.failed and all(task.verified):
+        return None
     if not task.failed and task.lowered < config.lowerings and task.steps < config.max_steps:
         task.lowered += 1
         task.curve.pop()  # the loss here is measured again
         return task
-    if task.starts == config.starts:
+    if task.starts == config.starts or (not task.failed and any(task.verified)):
         return None
-    more = new_task(task.key, pair, loaded, starts, config, attempt=task.starts + 1)
+    more = new_task(task.record, pair, loaded, starts, config, attempt=task.starts + 1)
     more.steps_before = task.steps_before + task.steps
     return more
 
 
 def new_task(
-    key: str, pair: dict[str, Any], loaded: Loaded, starts: Tensor, config: SynthesizeConfig, attempt: int
+    record: str, pair: dict[str, Any], loaded: Loaded, starts: Tensor, config: SynthesizeConfig, attempt: int
 ) -> Task:
-    """Return the task of a key: its controls and its start, drawn by (seed, key, attempt) and by nothing else."""
-    seed = f"{config.seed}/{key}/{attempt}"
-    content, style = controls(pair, config.content_questions, loaded.family.modality, seed)
-    return Task(key=key, turns=content, style=style, embedding=choose_start(starts, seed), starts=attempt)
+    """Return the task of a record: starts and controls of its copies, drawn by (seed, record, attempt) and by nothing else."""
+    seed = f"{config.seed}/{record}/{attempt}"
+    chosen = choose_starts(starts, config.copies, seed)
+    drawn = [
+        controls(pair, config.content_questions, loaded.family.modality, f"{seed}#{n}") for n in range(len(chosen))
+    ]
+    return Task(
+        record=record, turns=[content for content, _ in drawn], style=drawn[0][1], embeddings=chosen, starts=attempt
+    )

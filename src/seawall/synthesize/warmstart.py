@@ -77,6 +77,6 @@ class _Arrived(Exception):
     """Every projector has received its input."""
 
 
-def choose_start(starts: Tensor, seed: str) -> Tensor:
-    """Return one of the starts, shape = (rows, width), drawn by a seed of its own."""
-    return starts[random.Random(seed).randrange(len(starts))]
+def choose_starts(starts: Tensor, number: int, seed: str) -> Tensor:
+    """Return different starts, all where there are no more, shape = (starts, rows, width), drawn by a seed of their own."""
+    return starts[random.Random(seed).sample(range(len(starts)), min(number, len(starts)))]

@@ -6,11 +6,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seawall.embeddings import SHARD_EMBEDDINGS
 from seawall.store import EmbeddingStore, Entry
 from seawall.synthesize.optimize import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHARD_SECONDS = 30
 """A shard is written when `SHARD_EMBEDDINGS` are finished, or the first of fewer is so old: a killed run loses no more."""
@@ -21,14 +24,15 @@ class Writer:
 
     Args:
         store: Where to.
-        wanted: Key -> line of `pairs.jsonl`.
+        wanted: Id of a record -> its line of `pairs.jsonl`.
         before: What was made in earlier sessions.
     """
 
     def __init__(self, store: EmbeddingStore, wanted: dict[str, dict[str, Any]], before: Sequence[Entry]) -> None:
         self.store, self.wanted = store, wanted
         self.begun = self.written = self.oldest = time.perf_counter()
-        self.done: list[Task] = []
+        self.done: list[dict[str, Any]] = []
+        self.embeddings: dict[str, Tensor] = {}
         self.made = self.steps = 0
         self.outcomes = Counter(entry.outcome for entry in before)
 
@@ -40,10 +44,14 @@ class Writer:
         """
         if not self.done:
             self.oldest = time.perf_counter()
-        self.done.append(task)
-        self.made += 1
-        self.steps += task.steps_before + task.steps
-        self.outcomes["failed" if task.failed else "verified" if task.verified else "unverified"] += 1
+        for copy in range(len(task.turns)):
+            facts = self._describe(task, copy)
+            self.done.append(facts)
+            self.made += 1
+            self.steps += facts["steps"]
+            self.outcomes["failed" if task.failed else "verified" if facts["verified"] else "unverified"] += 1
+            if not task.failed:
+                self.embeddings[facts["key"]] = task.embeddings[copy]
         if len(self.done) >= SHARD_EMBEDDINGS or time.perf_counter() - self.oldest > SHARD_SECONDS:
             self.write()
 
@@ -53,10 +61,8 @@ class Writer:
             return
         now = time.perf_counter()
         seconds = round((now - self.written) / len(self.done), 4)
-        facts = [self._facts(task) | {"seconds": seconds} for task in self.done]
-        self.store.append({task.key: task.embedding for task in self.done if not task.failed}, facts)
-        self.done.clear()
-        self.written = now
+        self.store.append(self.embeddings, [facts | {"seconds": seconds} for facts in self.done])
+        self.done, self.embeddings, self.written = [], {}, now
 
     def describe(self) -> str:
         """Return the outcomes of all sessions and the pace of this one as text."""
@@ -64,14 +70,14 @@ class Writer:
         seconds = (time.perf_counter() - self.begun) / self.made
         return f"{outcomes}, {self.steps / self.made:.1f} steps and {seconds:.2f} s an embedding"
 
-    def _facts(self, task: Task) -> dict[str, Any]:
-        pair = self.wanted[task.key]
+    def _describe(self, task: Task, copy: int) -> dict[str, Any]:
+        pair = self.wanted[task.record]
         return {
-            "key": task.key,
-            "record": pair["id"],
+            "key": f"{task.record}#{copy}",
+            "record": task.record,
             "content": self.store.hash_content(pair),
             "kind": pair["kind"],
-            "verified": task.verified,
+            "verified": not task.failed and task.verified[copy],
             "failed": task.failed,
             "steps": task.steps_before + task.steps,
             "starts": task.starts,
