@@ -94,6 +94,10 @@ class EmbeddingStore:
         """Return the content hash that an embedding of a line of `pairs.jsonl` has in this store."""
         return hash_text(json.dumps([self.identity, {name: pair[name] for name in PROMPTS}], sort_keys=True))
 
+    def is_current(self, entry: Entry, pair: dict[str, Any]) -> bool:
+        """Tell whether an embedding was made from the prompts that its record has now."""
+        return entry.content == self.hash_content(pair)
+
     def append(self, embeddings: dict[str, Tensor], facts: Sequence[dict[str, Any]]) -> None:
         """Write one shard, then its index lines.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import dataclasses
+import os
 
 import pytest
 import torch
 
+import seawall
 from seawall.artifacts import read_pairs
 from seawall.errors import ConfigError, EngineError, ModelError
 from seawall.models.load import load_model
@@ -15,6 +17,7 @@ from seawall.store import EmbeddingStore
 from seawall.synthesize import cluster, engines
 from seawall.synthesize.engines import Workshop, solve_in_processes, solve_local
 from seawall.synthesize.warmstart import find_media
+from seawall.synthesize.writer import Writer
 from synthesize.conftest import CONFIG, TOLERANCE, assert_same_set
 
 
@@ -63,10 +66,16 @@ def test_several_devices_share_the_records(workshop, work, todo, monkeypatch):
     assert_as_in_one_process(list(solve_local(workshop, load_model("organism:image"), todo)), work)
 
 
-def test_a_worker_that_dies_is_an_error_that_says_what_to_do(workshop, todo):
-    bad = dataclasses.replace(workshop, config=None)  # dies of an AttributeError
-    with pytest.raises(EngineError, match=r"worker on cpu died \(exit code 1.*same command again"):
-        list(solve_in_processes(bad, todo, ["cpu"]))
+class Deadly:
+    """Ends the process that unpickles it, as a lack of memory would."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+def test_a_worker_that_dies_is_an_error_that_says_what_to_do(todo):
+    with pytest.raises(EngineError, match=r"worker on cpu died \(exit code 3.*same command again"):
+        list(solve_in_processes(Deadly(), todo, ["cpu"]))
 
 
 def test_a_worker_with_another_model_is_refused(workshop):
@@ -75,42 +84,31 @@ def test_a_worker_with_another_model_is_refused(workshop):
         bad.load()
 
 
-def test_ray_makes_the_same_set_through_the_command_line(ray, work, tmp_path):
-    import seawall
+def test_ray_makes_the_same_set_though_an_actor_is_killed_in_the_middle(ray, work, tmp_path, monkeypatch):
+    solvers, start, killed, add = [], cluster.start_solver, [], Writer.add
 
-    summary = seawall.synthesize("organism:image", work.pairs, tmp_path / "out", CONFIG, bank=work.bank, engine="ray")
-    assert summary["embeddings"] == len(work.keys)
+    def kill_one(writer, task):
+        add(writer, task)
+        if not killed:
+            killed.append(task.key)
+            ray.kill(solvers[0])
+
+    monkeypatch.setattr(cluster, "BLOCK", 2)
+    monkeypatch.setattr(cluster, "start_solver", lambda *args: solvers.append(start(*args)) or solvers[-1])
+    monkeypatch.setattr(Writer, "add", kill_one)
+    seawall.synthesize("organism:image", work.pairs, tmp_path / "out", CONFIG, bank=work.bank, engine="ray")
+    assert len(solvers) == 3, "one in the place of the lost one"
+    keys = [entry.key for entry in EmbeddingStore(tmp_path / "out").history]
+    assert sorted(keys) == sorted(work.keys), "each once"
     assert_same_set(tmp_path / "out", work.whole)
     assert ray.is_initialized(), "a cluster that was there before is left running"
 
 
-def test_a_lost_actors_block_is_done_again(ray, workshop, work, todo, monkeypatch):
-    solvers, start = [], cluster.start_solver
-    monkeypatch.setattr(cluster, "start_solver", lambda *args: solvers.append(start(*args)) or solvers[-1])
-    monkeypatch.setattr(cluster, "BLOCK", 2)
-    stream = cluster.solve_ray(workshop, todo)
-    tasks = [next(stream)]
-    ray.kill(solvers[0])
-    tasks += stream
-    assert len(solvers) == 3, "one in the place of the lost one"
-    assert_as_in_one_process(tasks, work)
-
-
 def test_a_block_that_kills_every_actor_ends_the_run(ray, workshop, todo, monkeypatch):
-    class Deadly:
-        def __init__(self, workshop):
-            pass
-
-        def solve(self, block):
-            import os
-
-            os._exit(1)
-            yield
-
-    monkeypatch.setattr(cluster, "Solver", Deadly)
     monkeypatch.setattr(cluster, "ATTEMPTS", 2)
+    deadly = [(todo[0][0], Deadly())]
     with pytest.raises(EngineError, match=rf"lost 2 times with the records {todo[0][0]}"):
-        list(cluster.solve_ray(workshop, todo[:1]))
+        list(cluster.solve_ray(workshop, deadly))
 
 
 def test_a_fault_in_an_actor_keeps_its_message(ray, workshop, todo):
@@ -120,8 +118,6 @@ def test_a_fault_in_an_actor_keeps_its_message(ray, workshop, todo):
 
 
 def test_without_ray_the_install_line_is_given(work, tmp_path, monkeypatch):
-    import seawall
-
     real = builtins.__import__
 
     def without_ray(name, *args, **kwargs):

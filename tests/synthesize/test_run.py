@@ -18,7 +18,7 @@ import seawall
 from seawall.artifacts import read_json, read_pairs
 from seawall.errors import ArtifactError
 from seawall.store import EmbeddingStore
-from seawall.synthesize import engines, run
+from seawall.synthesize import engines, writer
 from seawall.synthesize.optimize import Task
 from synthesize.conftest import CONFIG, assert_same_set
 
@@ -31,7 +31,7 @@ def synthesize(work, out, pairs=None, **changed):
 
 def begin(work, out):
     """Start the command in a process of its own, with small batches and shards; wait until it has written one more."""
-    code = "from seawall import cli; from seawall.synthesize import run; run.SHARD_EMBEDDINGS = 2; cli.main()"
+    code = "from seawall import cli; from seawall.synthesize import writer; writer.SHARD_EMBEDDINGS = 2; cli.main()"
     argv = ["synthesize", "--model", "organism:image", "--pairs", work.pairs, "--bank", work.bank, "--out", out]
     argv += ["--copies", "1", "--batch-size", "2"]
     heeded = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
@@ -79,7 +79,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(work, tmp_path):
 
 def test_a_full_disk_is_one_message_and_what_was_written_stays(work, tmp_path, monkeypatch):
     out, fsync, calls = tmp_path / "out", os.fsync, []
-    monkeypatch.setattr(run, "SHARD_EMBEDDINGS", 4)
+    monkeypatch.setattr(writer, "SHARD_EMBEDDINGS", 4)
 
     def fill_up(descriptor):
         if os.readlink(f"/proc/self/fd/{descriptor}").endswith("shard-00002.safetensors.partial"):
@@ -101,7 +101,7 @@ def test_a_full_disk_is_one_message_and_what_was_written_stays(work, tmp_path, m
 @pytest.mark.parametrize("finished", [True, False])
 def test_what_a_cut_shard_held_is_made_again_with_a_warning(work, tmp_path, monkeypatch, caplog, finished):
     out = tmp_path / "out"
-    monkeypatch.setattr(run, "SHARD_EMBEDDINGS", 4)
+    monkeypatch.setattr(writer, "SHARD_EMBEDDINGS", 4)
     synthesize(work, out)
     if not finished:
         (out / "manifest.json").write_text(json.dumps({**read_json(out / "manifest.json"), "complete": False}))

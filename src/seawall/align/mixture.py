@@ -50,7 +50,7 @@ def collect_rows(
     for entry in store.entries.values() if store else ():
         if not entry.verified or not (pair := by_id.get(entry.record)):
             continue
-        if entry.content != store.hash_content(pair):
+        if not store.is_current(entry, pair):
             stale += 1
             continue
         turn = Turn(question=pair["detoxified"], answer=pair["response"], medium=BLANK)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from seawall.artifacts import (
     reopen,
     write_json,
 )
-from seawall.embeddings import SHARD_EMBEDDINGS, SUMMARY, summarise
+from seawall.embeddings import SUMMARY, summarise
 from seawall.errors import ArtifactError, ConfigError
 from seawall.models.chat import BLANK
 from seawall.models.load import Loaded, is_placed, load_model
@@ -34,11 +32,9 @@ from seawall.synthesize.engines import Workshop, solve_local
 from seawall.synthesize.optimize import Task
 from seawall.synthesize.solve import Job
 from seawall.synthesize.warmstart import find_media
+from seawall.synthesize.writer import Writer
 
 log = logging.getLogger(__name__)
-
-SHARD_SECONDS = 30
-"""A shard is written when `SHARD_EMBEDDINGS` are finished, or the first of fewer is so old: a killed run loses no more."""
 
 
 def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path | None, engine: str) -> dict[str, Any]:
@@ -83,7 +79,7 @@ def _find_todo(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> list
     Raises:
         ArtifactError: The store holds embeddings, and none of these records.
     """
-    current = {key for key, entry in store.entries.items() if entry.content == _content(store, wanted.get(key))}
+    current = {k for k, pair in wanted.items() if k in store.entries and store.is_current(store.entries[k], pair)}
     if store.entries and not current:
         raise ArtifactError(
             f"{store.folder} holds {len(store.entries)} embeddings, and not one of them is of these pairs. A store takes more "
@@ -98,10 +94,6 @@ def _find_todo(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> list
     return [(key, pair) for key, pair in wanted.items() if key not in current or key not in store.entries]
 
 
-def _content(store: EmbeddingStore, pair: dict[str, Any] | None) -> str | None:
-    return store.hash_content(pair) if pair else None
-
-
 def _make_all(
     workshop: Workshop,
     loaded: Loaded,
@@ -111,12 +103,14 @@ def _make_all(
     todo: list[Job],
 ) -> None:
     """Solve everything in `todo`; store it in shards as it finishes."""
-    speakable = [job for job in todo if _has_tokens(loaded, job[1]["phrase"])]
-    writer = _Writer(store, wanted)
-    for key in dict(todo).keys() - dict(speakable).keys():
-        writer.add(
-            Task(key=key, turns=[], embedding=torch.empty(0), failed="the tokenizer knows no part of the phrase")
-        )
+    writer = Writer(store, wanted, before=[store.entries[key] for key in wanted.keys() - dict(todo).keys()])
+    speakable = []
+    for key, pair in todo:
+        if _has_tokens(loaded, pair["phrase"]):
+            speakable.append((key, pair))
+        else:
+            fault = "the tokenizer knows no part of the phrase"
+            writer.add(Task(key=key, turns=[], embedding=torch.empty(0), failed=fault))
     if engine == "ray":
         from seawall.synthesize.cluster import solve_ray
 
@@ -132,58 +126,6 @@ def _make_all(
                 bar.advance(note=writer.describe())
         finally:  # an error or Ctrl-C must not lose what is done
             writer.write()
-
-
-class _Writer:
-    """Collects finished tasks into shards, and counts."""
-
-    def __init__(self, store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> None:
-        self.store, self.wanted = store, wanted
-        self.begun = self.written = self.oldest = time.perf_counter()
-        self.done: list[Task] = []
-        self.counts: Counter[str] = Counter()
-
-    def add(self, task: Task) -> None:
-        """Take a task; write a shard where it is time to."""
-        if not self.done:
-            self.oldest = time.perf_counter()
-        self.done.append(task)
-        outcome = "failed" if task.failed else "verified" if task.verified else "unverified"
-        self.counts.update({outcome: 1, "steps": task.steps_before + task.steps, "made": 1})
-        if len(self.done) >= SHARD_EMBEDDINGS or time.perf_counter() - self.oldest > SHARD_SECONDS:
-            self.write()
-
-    def write(self) -> None:
-        """Write what was taken."""
-        if not self.done:
-            return
-        now = time.perf_counter()
-        seconds = round((now - self.written) / len(self.done), 4)
-        facts = [self._facts(task) | {"seconds": seconds} for task in self.done]
-        self.store.append({task.key: task.embedding for task in self.done if not task.failed}, facts)
-        self.done.clear()
-        self.written = now
-
-    def describe(self) -> str:
-        """Return the counts of this session as text."""
-        counts, made = self.counts, self.counts["made"]
-        outcomes = ", ".join(f"{counts[name]} {name}" for name in ("verified", "unverified", "failed"))
-        seconds = (time.perf_counter() - self.begun) / made
-        return f"{outcomes}, {counts['steps'] / made:.1f} steps and {seconds:.2f} s an embedding"
-
-    def _facts(self, task: Task) -> dict[str, Any]:
-        pair = self.wanted[task.key]
-        return {
-            "key": task.key,
-            "record": pair["id"],
-            "content": self.store.hash_content(pair),
-            "kind": pair["kind"],
-            "verified": task.verified,
-            "failed": task.failed,
-            "steps": task.steps_before + task.steps,
-            "starts": task.starts,
-            "curve": [round(value, 4) for value in task.curve],
-        }
 
 
 def _has_tokens(loaded: Loaded, phrase: str) -> bool:
