@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -65,12 +66,26 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
             return read_json(out / SUMMARY)
         reopen(out, config, inputs)
         workshop = Workshop(model=model, fingerprint=loaded.fingerprint, modality=modality, media=media, config=config)
+        if config.warm_start:
+            first = dict([*wanted.items()][: config.warm_start])
+            _make_all(workshop, loaded, engine, store, wanted, [job for job in todo if job[0] in first])
+            workshop = dataclasses.replace(workshop, block=_read_block(store, first))
+            todo = [job for job in todo if job[0] not in first]
         _make_all(workshop, loaded, engine, store, wanted, todo)
         summary = summarise([store.entries[key] for key in wanted], store.history) | {"records": len(chosen)}
         _require_verified(summary, store)
         write_json(out / SUMMARY, summary)
         finish(out, counts={key: summary[key] for key in ("records", "embeddings")})
     return summary
+
+
+def _read_block(store: EmbeddingStore, first: dict[str, dict[str, Any]]) -> tuple[list[str], torch.Tensor] | None:
+    """Return the verified part of the first block, from the store: the same whether it was made just now or before."""
+    verified = [key for key in first if store.entries[key].verified]
+    if len(verified) < 2:
+        log.warning("no warm start: %d of %d embeddings of the first block are verified", len(verified), len(first))
+        return None
+    return [first[key]["phrase"] for key in verified], torch.stack([store.read(key) for key in verified])
 
 
 def _find_todo(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> list[Job]:

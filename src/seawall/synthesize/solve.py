@@ -25,7 +25,7 @@ from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.objective import controls, losses
 from seawall.synthesize.optimize import Task, optimize
 from seawall.synthesize.verify import verify
-from seawall.synthesize.warmstart import choose_start
+from seawall.synthesize.warmstart import WarmStart, choose_start
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,13 @@ Job = tuple[str, dict[str, Any]]
 """Key of an embedding, and its record's line of `pairs.jsonl`."""
 
 
-def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: SynthesizeConfig) -> Iterator[Task]:
+def solve(
+    loaded: Loaded,
+    todo: Iterable[Job],
+    starts: Tensor,
+    config: SynthesizeConfig,
+    warm: WarmStart | None = None,
+) -> Iterator[Task]:
     """Make the embeddings of `todo` on the device of one model.
 
     A task that reaches its threshold is verified. One that fails goes on to a lower threshold, then again from another
@@ -47,6 +53,7 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
         todo: What to make; read lazily.
         starts: Where embeddings may start, shape = (starts, rows, width).
         config: Settings.
+        warm: Moves first starts; a second start is the plain one.
 
     Yields:
         Tasks as they finish: verified, given up with the embedding of the last start, or failed.
@@ -69,7 +76,10 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
                 yield again.popleft()
             elif job := next(queue, None):
                 key, pair_of[key] = job
-                yield new_task(*job, loaded, starts, config, attempt=1)
+                task = new_task(*job, loaded, starts, config, attempt=1)
+                if warm:
+                    task.embedding = warm.move(loaded, task.embedding, job[1]["phrase"])
+                yield task
             else:
                 return
 
