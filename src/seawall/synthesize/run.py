@@ -118,7 +118,8 @@ def _make_all(
     todo: list[Job],
 ) -> None:
     """Solve everything in `todo`; store it in shards as it finishes."""
-    writer = Writer(store, wanted, before=[store.entries[key] for key in wanted.keys() - dict(todo).keys()])
+    before = [store.entries[key] for key in (wanted.keys() & store.entries.keys()) - dict(todo).keys()]
+    writer = Writer(store, wanted, before)
     speakable = []
     for key, pair in todo:
         if _has_tokens(loaded, pair["phrase"]):
@@ -134,7 +135,7 @@ def _make_all(
         stream = solve_ray(workshop, speakable)
     else:
         stream = solve_local(workshop, loaded, speakable)
-    with track("synthesizing", len(wanted), done=len(wanted) - len(speakable)) as bar:
+    with track("synthesizing", len(wanted), done=len(before) + len(todo) - len(speakable)) as bar:
         try:
             for task in stream if speakable else ():
                 writer.add(task)
