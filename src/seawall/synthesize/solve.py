@@ -59,48 +59,13 @@ def solve(
         Tasks as they finish: verified, given up with the embedding of the last start, or failed.
     """
     queue = iter(todo)
-    first = next(queue, None)
-    if first is None:
+    if (first := next(queue, None)) is None:
         return
-    queue = itertools.chain([first], queue)
-    pair_of: dict[str, dict] = {}
-    again: deque[Task] = deque()
-    done: list[Task] = []
     probe = new_task(*first, loaded, starts, config, attempt=1)
     with gradient_checkpointing(loaded.model, config.activation_checkpointing):
         packed = config.packing and packs(loaded, probe)
         batch_size = config.batch_size or fit_batch(loaded, probe, packed)
-
-    def tasks() -> Iterator[Task]:
-        while True:
-            if again:
-                yield again.popleft()
-            elif job := next(queue, None):
-                key, pair_of[key] = job
-                task = new_task(*job, loaded, starts, config, attempt=1)
-                if warm:
-                    task.embedding = warm.move(loaded, task.embedding, job[1]["phrase"])
-                yield task
-            else:
-                return
-
-    def settle() -> Iterator[Task]:
-        """Verify what is done; what passed or ran out of starts is final."""
-        sound = [task for task in done if not task.failed]
-        if sound:
-            embeddings, pairs = torch.stack([task.embedding for task in sound]), [pair_of[t.key] for t in sound]
-            check = lambda size: verify(loaded, embeddings, pairs, packed=packed, batch_size=size)  # noqa: E731
-            for task, ok in zip(sound, halve_on_out_of_memory(check, 2 * batch_size), strict=True):
-                task.verified = ok
-        for task in done:
-            if not task.verified and (more := _go_on(task, pair_of[task.key], loaded, starts, config)):
-                again.append(more)
-                continue
-            del pair_of[task.key]
-            task.stepper, task.embedding = None, task.embedding.cpu()
-            yield task
-        done.clear()
-
+    policy = _Policy(loaded, itertools.chain([first], queue), starts, config, warm)
     settings = {
         "rate": config.rate * starts.std().item(),
         "threshold": config.threshold,
@@ -111,16 +76,74 @@ def solve(
     }
     while True:
         try:
-            for task in optimize(loaded, tasks(), **settings):
-                done.append(task)
-                if len(done) >= 2 * batch_size:
-                    yield from settle()
+            for task in optimize(loaded, policy.tasks(), **settings):
+                policy.done.append(task)
+                if len(policy.done) >= 2 * batch_size:
+                    yield from policy.settle(packed, 2 * batch_size)
         except (Exception, KeyboardInterrupt):  # neither may lose what is done
-            yield from settle()
+            yield from policy.settle(packed, 2 * batch_size)
             raise
-        yield from settle()
-        if not again:
+        yield from policy.settle(packed, 2 * batch_size)
+        if not policy.again:
             return
+
+
+class _Policy:
+    """What is to do, what goes on, and what waits for its verification."""
+
+    def __init__(
+        self, loaded: Loaded, queue: Iterator[Job], starts: Tensor, config: SynthesizeConfig, warm: WarmStart | None
+    ) -> None:
+        self.loaded, self.queue, self.starts, self.config, self.warm = loaded, queue, starts, config, warm
+        self.pair_of: dict[str, dict[str, Any]] = {}
+        self.again: deque[Task] = deque()
+        self.done: list[Task] = []
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield what goes on, then what is new."""
+        while True:
+            if self.again:
+                yield self.again.popleft()
+            elif job := next(self.queue, None):
+                key, pair = job
+                self.pair_of[key] = pair
+                task = new_task(key, pair, self.loaded, self.starts, self.config, attempt=1)
+                if self.warm:
+                    task.embedding = self.warm.move(self.loaded, task.embedding, pair["phrase"])
+                yield task
+            else:
+                return
+
+    def settle(self, packed: bool, at_once: int) -> Iterator[Task]:
+        """Verify what is done; yield what passed or ran out of starts."""
+        sound = [task for task in self.done if not task.failed]
+        if sound:
+            embeddings, pairs = torch.stack([task.embedding for task in sound]), [self.pair_of[t.key] for t in sound]
+            check = lambda size: verify(self.loaded, embeddings, pairs, packed=packed, batch_size=size)  # noqa: E731
+            for task, ok in zip(sound, halve_on_out_of_memory(check, at_once), strict=True):
+                task.verified = ok
+        for task in self.done:
+            if not task.verified and (more := self._go_on(task)):
+                self.again.append(more)
+                continue
+            del self.pair_of[task.key]
+            task.stepper, task.embedding = None, task.embedding.cpu()
+            yield task
+        self.done.clear()
+
+    def _go_on(self, task: Task) -> Task | None:
+        """Return how an unverified task goes on, None where it does not."""
+        if not task.failed and task.lowered < self.config.lowerings and task.steps < self.config.max_steps:
+            task.lowered += 1
+            task.curve.pop()  # the loss here is measured again
+            return task
+        if task.starts == self.config.starts:
+            return None
+        more = new_task(
+            task.key, self.pair_of[task.key], self.loaded, self.starts, self.config, attempt=task.starts + 1
+        )
+        more.steps_before = task.steps_before + task.steps
+        return more
 
 
 def packs(loaded: Loaded, task: Task) -> bool:
@@ -136,19 +159,6 @@ def fit_batch(loaded: Loaded, task: Task, packed: bool) -> int:
     embedding = task.embedding[None].to(loaded.model.device).requires_grad_()
     kept = count_kept_bytes(lambda: losses(loaded, embedding, [task.controls], packed), loaded.model)
     return max(1, min(MOST_AT_ONCE, int(SHARE * free_bytes(loaded.model.device) / (SLACK * kept))))
-
-
-def _go_on(task: Task, pair: dict[str, Any], loaded: Loaded, starts: Tensor, config: SynthesizeConfig) -> Task | None:
-    """Return how an unverified task goes on, None where it does not."""
-    if not task.failed and task.lowered < config.lowerings and task.steps < config.max_steps:
-        task.lowered += 1
-        task.curve.pop()  # the loss here is measured again
-        return task
-    if task.starts == config.starts:
-        return None
-    more = new_task(task.key, pair, loaded, starts, config, attempt=task.starts + 1)
-    more.steps_before = task.steps_before + task.steps
-    return more
 
 
 def new_task(
