@@ -25,8 +25,8 @@ def measure_quality(
 
     Args:
         loaded: The model.
-        embeddings: Shape = (records, rows, width).
-        pairs: Their records.
+        embeddings: Shape = (embeddings, rows, width).
+        pairs: The record of each.
         bank: Encoder outputs of real media, shape = (media, rows, width).
 
     Returns:

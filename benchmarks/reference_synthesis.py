@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,16 @@ from torch import Tensor, nn
 
 from common import make_data
 from seawall.artifacts import claim, finish, hash_file, read_modality, read_pairs, write_json
+from seawall.embeddings import SUMMARY, summarise
 from seawall.models.chat import BLANK, IGNORED, Turn, to_model
 from seawall.models.inject import inject
 from seawall.models.load import Loaded, load_model
 from seawall.store import EmbeddingStore
 from seawall.synthesize import SynthesizeConfig
+from seawall.synthesize.optimize import Task
 from seawall.synthesize.verify import verify
 from seawall.synthesize.warmstart import encode_media
+from seawall.synthesize.writer import Writer
 
 RATE = 0.1
 """Adam's, as a share of the standard deviation of the blank's embedding."""
@@ -108,18 +110,17 @@ def write_store(model: str, pairs: Path, out: Path) -> dict[str, Any]:
         config,
         {"model": loaded.fingerprint, "pairs": hash_file(pairs / "pairs.jsonl"), "bank": BLANK},
     )
+    wanted = {pair["id"]: pair for pair in read_pairs(pairs) if pair["kind"] == "harmful"}
     store, blank = EmbeddingStore(out), encode_media(loaded, [BLANK])
-    chosen, verified, started = [p for p in read_pairs(pairs) if p["kind"] == "harmful"], 0, time.perf_counter()
-    for pair in chosen:
-        embedding = synthesize_one(loaded, pair, blank)
-        (ok,) = verify(loaded, embedding, [pair])
-        facts = {"key": f"{pair['id']}#0", "record": pair["id"], "kind": pair["kind"], "verified": ok}
-        store.append({facts["key"]: embedding[0]}, [{**facts, "steps": STEPS, "starts": 1, "curve": []}])
-        verified += ok
-    seconds, n = time.perf_counter() - started, len(chosen)
-    summary = {"records": n, "embeddings": n, "vsr": verified / n, "steps_mean": STEPS, "seconds": seconds}
-    write_json(out / "synthesis.json", summary | {"seconds_per_embedding": seconds / n})
-    finish(out, counts={"records": n, "embeddings": n})
+    writer = Writer(store, wanted, before=[])
+    for record, pair in wanted.items():
+        embeddings = synthesize_one(loaded, pair, blank)
+        verified = verify(loaded, embeddings, [pair])
+        writer.add(Task(record=record, turns=[[]], embeddings=embeddings, verified=verified, steps_before=STEPS))
+    writer.write()
+    summary = summarise([*store.entries.values()], store.history)
+    write_json(out / SUMMARY, summary)
+    finish(out, counts={key: summary[key] for key in ("records", "embeddings")})
     return summary
 
 

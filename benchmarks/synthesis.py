@@ -39,9 +39,10 @@ from seawall.synthesize.verify import verify
 from seawall.synthesize.warmstart import encode_media, find_media
 from shapes import LLAVA_7B, build, shrink
 
-FULL = SynthesizeConfig(copies=1)
+FULL = SynthesizeConfig()
 ABLATION: dict[str, dict[str, Any]] = {
     "all levers": {},
+    "one copy of a record": {"copies": 1},
     "a row for each turn": {"packing": False},
     "one record at a time": {"batch_size": 1},
     "always 20 steps": {"threshold": 0, "max_steps": 20},
@@ -62,21 +63,23 @@ class Bench:
     bank: torch.Tensor
     blank: torch.Tensor
 
-    def ours(self, records: int, copies: int = 1, **settings: Any) -> dict[str, Any]:
-        """Synthesize the first records; return time, counts and embeddings."""
+    def ours(self, records: int, times: int = 1, **settings: Any) -> dict[str, Any]:
+        """Synthesize the first records, so many times; return time, counts and embeddings, and the record of each."""
         config = dataclasses.replace(FULL, **settings)
-        todo = [(f"{pair['id']}#{copy}", pair) for copy in range(copies) for pair in self.pairs[:records]]
+        todo = [(f"{pair['id']}/{time}", pair) for time in range(times) for pair in self.pairs[:records]]
         starts = self.blank if config.start == "blank" else self.bank
         tasks, wall, cpu = timed(lambda: list(solve(self.loaded, todo, starts, config)))
-        verified = sum(task.verified for task in tasks)
+        verified = sum(sum(task.verified) for task in tasks)
         steps = sum(task.steps + task.steps_before for task in tasks) / len(tasks)
-        by_key = {task.key: task.embedding for task in tasks}
+        by_record = {task.record: task.embeddings for task in tasks}
+        copies = len(tasks[0].turns)
         return {
             "wall": wall / max(1, verified),
             "cpu": cpu / max(1, verified),
-            "vsr": verified / len(tasks),
+            "vsr": verified / (copies * len(tasks)),
             "steps": steps,
-            "embeddings": torch.stack([by_key[key] for key, _ in todo]),
+            "embeddings": torch.cat([by_record[record] for record, _ in todo]),
+            "pairs": [pair for _, pair in todo for _ in range(copies)],
         }
 
     def reference(self, records: int) -> dict[str, Any]:
@@ -126,7 +129,7 @@ def compare(bench: Bench, records: int, repeats: int) -> dict[str, Any]:
         "vsr_ours": ours[0]["vsr"],
         "steps_mean": ours[0]["steps"],
         "quality_reference": measure_quality(bench.loaded, theirs[0]["embeddings"], chosen, bench.bank),
-        "quality_ours": measure_quality(bench.loaded, ours[0]["embeddings"], chosen, bench.bank),
+        "quality_ours": measure_quality(bench.loaded, ours[0]["embeddings"], ours[0]["pairs"], bench.bank),
     }
 
 
@@ -147,8 +150,8 @@ def measure_packing(repeats: int) -> float:
 def measure_growth(folder: Path | None, records: int) -> dict[str, float]:
     """Return throughput and peak memory with 10 times the records over those with 1 time, in processes of their own."""
     runs = []
-    for copies in (1, 10):
-        command = [sys.executable, __file__, "--child", str(copies), "--records", str(records)]
+    for times in (1, 10):
+        command = [sys.executable, __file__, "--child", str(times), "--records", str(records)]
         command += ["--folder", str(folder)] if folder else []
         runs.append(json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout))
     small, large = runs
@@ -170,7 +173,7 @@ def ablate(bench: Bench, records: int, repeats: int) -> list[dict[str, Any]]:
             "ratio": median(name) / median("all levers"),
             "steps": runs[0][name]["steps"],
             "vsr": runs[0][name]["vsr"],
-            **measure_quality(bench.loaded, runs[0][name]["embeddings"], bench.pairs[:records], bench.bank),
+            **measure_quality(bench.loaded, runs[0][name]["embeddings"], runs[0][name]["pairs"], bench.bank),
         }
         for name in ABLATION
     ]
@@ -187,7 +190,7 @@ def main() -> None:
     arguments = parser.parse_args()
     bench, bank_seconds = set_up(arguments.folder)
     if arguments.child:
-        run = bench.ours(arguments.records, copies=arguments.child)
+        run = bench.ours(arguments.records, times=arguments.child)
         print(json.dumps({"cpu": run["cpu"], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
         return
     if arguments.ablation:

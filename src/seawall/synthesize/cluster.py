@@ -19,7 +19,7 @@ from seawall.models.families import MODELS
 from seawall.models.load import Loaded
 from seawall.synthesize.engines import Workshop, find_devices
 from seawall.synthesize.optimize import Task
-from seawall.synthesize.solve import Job, solve
+from seawall.synthesize.solve import Job
 
 BLOCK = 128
 """Most records in a block: enough to keep a batch full, few enough to lose."""
@@ -41,7 +41,7 @@ class Solver:
 
     def solve(self, block: Sequence[Job]) -> Iterator[Task]:
         """Yield the tasks of a block as they finish."""
-        for task in solve(self.equipment[0], block, self.equipment[1], self.workshop.config):
+        for task in self.workshop.solve(self.equipment[0], block, self.equipment[1]):
             task.embeddings = task.embeddings.cpu()
             yield task
 

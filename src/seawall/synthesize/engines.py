@@ -12,7 +12,7 @@ import pickle
 import queue
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from seawall.models.load import Loaded, is_placed, load_model
 from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.optimize import Task
 from seawall.synthesize.solve import Job, solve
-from seawall.synthesize.warmstart import encode_media
+from seawall.synthesize.warmstart import encode_media, fit_warm_start
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class Workshop:
     """Media to start from, or `[BLANK]`."""
     config: SynthesizeConfig
     """Settings."""
+    block: tuple[Sequence[str], Tensor] | None = None
+    """Phrases and embeddings of the first block, shape = (records, rows, width), where there is a warm start."""
 
     def load(self) -> Loaded:
         """Load the model.
@@ -66,6 +68,11 @@ class Workshop:
             loaded.model.to(device)
         return encode_media(loaded, self.media)
 
+    def solve(self, loaded: Loaded, todo: Iterable[Job], starts: Tensor) -> Iterator[Task]:
+        """Yield the tasks of `todo` as they finish; see `solve`."""
+        warm = fit_warm_start(loaded, *self.block, starts) if self.block else None
+        yield from solve(loaded, todo, starts, self.config, warm)
+
 
 def find_devices() -> list[str]:
     """Return every visible device: CUDA's, or else the CPU."""
@@ -89,7 +96,7 @@ def solve_local(workshop: Workshop, loaded: Loaded, todo: Sequence[Job]) -> Iter
     devices = find_devices()
     if len(devices) == 1 or workshop.model in MODELS or is_placed(loaded.model):
         starts = workshop.equip(loaded, devices[0])
-        yield from solve(loaded, todo, starts, workshop.config)
+        yield from workshop.solve(loaded, todo, starts)
     else:
         loaded.model.to("meta")  # each worker loads its own; this process has no more use for the weights
         yield from solve_in_processes(workshop, todo, devices)
@@ -132,7 +139,7 @@ def _work(workshop: Workshop, device: str, jobs: Any, results: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         loaded = workshop.load()
-        for task in solve(loaded, iter(jobs.get, None), workshop.equip(loaded, device), workshop.config):
+        for task in workshop.solve(loaded, iter(jobs.get, None), workshop.equip(loaded, device)):
             task.embeddings = task.embeddings.cpu()
             results.put(pickle.dumps(task))
     except SeawallError as error:

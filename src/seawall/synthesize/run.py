@@ -67,6 +67,11 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
             return read_json(out / SUMMARY)
         reopen(out, config, inputs)
         workshop = Workshop(model=model, fingerprint=loaded.fingerprint, modality=modality, media=media, config=config)
+        if config.warm_start:
+            first = dict([*wanted.items()][: config.warm_start])
+            _make_all(workshop, loaded, engine, store, wanted, [job for job in todo if job[0] in first])
+            workshop = dataclasses.replace(workshop, block=_read_block(store, first, config.copies))
+            todo = [job for job in todo if job[0] not in first]
         _make_all(workshop, loaded, engine, store, wanted, todo)
         made = [store.entries[key] for record in wanted for key in _keys(record, config.copies)]
         summary = summarise(made, store.history) | {"records": len(chosen)}
@@ -78,6 +83,18 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
 
 def _keys(record: str, copies: int) -> list[str]:
     return [f"{record}#{copy}" for copy in range(copies)]
+
+
+def _read_block(
+    store: EmbeddingStore, first: dict[str, dict[str, Any]], copies: int
+) -> tuple[list[str], torch.Tensor] | None:
+    """Return the verified part of the first block, from the store: the same whether it was made just now or before."""
+    keys = [(key, pair) for record, pair in first.items() for key in _keys(record, copies)]
+    verified = [(key, pair) for key, pair in keys if store.entries[key].verified]
+    if len(verified) < 2:
+        log.warning("no warm start: %d of %d embeddings of the first block are verified", len(verified), len(keys))
+        return None
+    return [pair["phrase"] for _, pair in verified], torch.stack([store.read(key) for key, _ in verified])
 
 
 def _find_todo(store: EmbeddingStore, wanted: dict[str, dict[str, Any]], copies: int) -> list[Job]:
@@ -115,7 +132,8 @@ def _make_all(
 ) -> None:
     """Solve everything in `todo`; store it in shards as it finishes."""
     copies = workshop.config.copies
-    before = [store.entries[key] for record in wanted.keys() - dict(todo).keys() for key in _keys(record, copies)]
+    there = [key for record in wanted.keys() - dict(todo).keys() for key in _keys(record, copies)]
+    before = [store.entries[key] for key in there if key in store.entries]
     writer = Writer(store, wanted, before)
     speakable = []
     for record, pair in todo:
@@ -132,7 +150,8 @@ def _make_all(
         stream = solve_ray(workshop, speakable)
     else:
         stream = solve_local(workshop, loaded, speakable)
-    with track("synthesizing", copies * len(wanted), done=copies * (len(wanted) - len(speakable))) as bar:
+    unspeakable = copies * (len(todo) - len(speakable))
+    with track("synthesizing", copies * len(wanted), done=len(before) + unspeakable) as bar:
         try:
             for task in stream if speakable else ():
                 writer.add(task)

@@ -25,22 +25,28 @@ from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.objective import controls, losses
 from seawall.synthesize.optimize import Task, optimize
 from seawall.synthesize.verify import verify
-from seawall.synthesize.warmstart import choose_starts
+from seawall.synthesize.warmstart import WarmStart, choose_starts
 
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 48
-"""Embeddings in one forward pass, however much memory there is: a larger batch is no faster on any machine measured."""
+"""Embeddings in one forward pass, however much memory there is: from 16 to 96 an embedding's step takes the same time on a CPU."""
 
 Job = tuple[str, dict[str, Any]]
 """Id of a record, and its line of `pairs.jsonl`."""
 
 
-def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: SynthesizeConfig) -> Iterator[Task]:
+def solve(
+    loaded: Loaded,
+    todo: Iterable[Job],
+    starts: Tensor,
+    config: SynthesizeConfig,
+    warm: WarmStart | None = None,
+) -> Iterator[Task]:
     """Make the embeddings of `todo` on the device of one model.
 
-    A task that reaches its threshold is verified. Where a copy fails it goes on to a lower threshold; where all still do
-    it starts again from other media, and after the last start they are given up as unverified. One whose loss is not a number
+    A task that reaches its threshold is verified. Where a copy fails it goes on to a lower threshold; where all still do,
+    it starts again from other media, and after the last start it is given up as unverified. One whose loss is not a number
     gets another start, then `failed`.
 
     Args:
@@ -48,51 +54,19 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
         todo: What to make; read lazily.
         starts: Where embeddings may start, shape = (starts, rows, width).
         config: Settings.
+        warm: Moves first starts; a second start is the plain one.
 
     Yields:
         Tasks as they finish: verified, given up with the embeddings of the last start, or failed.
     """
     queue = iter(todo)
-    first = next(queue, None)
-    if first is None:
+    if (first := next(queue, None)) is None:
         return
-    queue = itertools.chain([first], queue)
-    pair_of: dict[str, dict] = {}
-    again: deque[Task] = deque()
-    done: list[Task] = []
     probe = new_task(*first, loaded, starts, config, attempt=1)
-    packed = config.packing and packs(loaded, probe)
-    batch_size = config.batch_size or fit_batch(loaded, probe, packed, config.activation_checkpointing)
-
-    def tasks() -> Iterator[Task]:
-        while True:
-            if again:
-                yield again.popleft()
-            elif job := next(queue, None):
-                record, pair_of[record] = job
-                yield new_task(*job, loaded, starts, config, attempt=1)
-            else:
-                return
-
-    def settle() -> Iterator[Task]:
-        """Verify what is done; what passed or ran out of starts is final."""
-        sound = [task for task in done if not task.failed]
-        if sound:
-            embeddings = torch.cat([task.embeddings for task in sound])
-            pairs = [pair_of[task.record] for task in sound for _ in task.turns]
-            check = lambda size: verify(loaded, embeddings, pairs, packed=packed, batch_size=size)  # noqa: E731
-            verdicts = iter(halve_on_out_of_memory(check, 2 * batch_size))
-            for task in sound:
-                task.verified = [next(verdicts) for _ in task.turns]
-        for task in done:
-            if more := _go_on(task, pair_of[task.record], loaded, starts, config):
-                again.append(more)
-                continue
-            del pair_of[task.record]
-            task.stepper, task.embeddings = None, task.embeddings.cpu()
-            yield task
-        done.clear()
-
+    with gradient_checkpointing(loaded.model, config.activation_checkpointing):
+        packed = config.packing and packs(loaded, probe)
+        batch_size = config.batch_size or fit_batch(loaded, probe, packed)
+    policy = _Policy(loaded, itertools.chain([first], queue), starts, config, warm)
     settings = {
         "rate": config.rate * starts.std().item(),
         "threshold": config.threshold,
@@ -103,16 +77,78 @@ def solve(loaded: Loaded, todo: Iterable[Job], starts: Tensor, config: Synthesiz
     }
     while True:
         try:
-            for task in optimize(loaded, tasks(), **settings):
-                done.append(task)
-                if sum(len(ready.turns) for ready in done) >= 2 * batch_size:
-                    yield from settle()
+            for task in optimize(loaded, policy.tasks(), **settings):
+                policy.done.append(task)
+                if sum(len(done.turns) for done in policy.done) >= 2 * batch_size:
+                    yield from policy.settle(packed, 2 * batch_size)
         except (Exception, KeyboardInterrupt):  # neither may lose what is done
-            yield from settle()
+            yield from policy.settle(packed, 2 * batch_size)
             raise
-        yield from settle()
-        if not again:
+        yield from policy.settle(packed, 2 * batch_size)
+        if not policy.again:
             return
+
+
+class _Policy:
+    """What is to do, what goes on, and what waits for its verification."""
+
+    def __init__(
+        self, loaded: Loaded, queue: Iterator[Job], starts: Tensor, config: SynthesizeConfig, warm: WarmStart | None
+    ) -> None:
+        self.loaded, self.queue, self.starts, self.config, self.warm = loaded, queue, starts, config, warm
+        self.pair_of: dict[str, dict[str, Any]] = {}
+        self.again: deque[Task] = deque()
+        self.done: list[Task] = []
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield what goes on, then what is new."""
+        while True:
+            if self.again:
+                yield self.again.popleft()
+            elif job := next(self.queue, None):
+                record, pair = job
+                self.pair_of[record] = pair
+                task = new_task(record, pair, self.loaded, self.starts, self.config, attempt=1)
+                if self.warm:
+                    task.embeddings = self.warm.move(self.loaded, task.embeddings, pair["phrase"])
+                yield task
+            else:
+                return
+
+    def settle(self, packed: bool, at_once: int) -> Iterator[Task]:
+        """Verify what is done; yield what passed or ran out of starts."""
+        sound = [task for task in self.done if not task.failed]
+        if sound:
+            embeddings = torch.cat([task.embeddings for task in sound])
+            pairs = [self.pair_of[task.record] for task in sound for _ in task.turns]
+            check = lambda size: verify(self.loaded, embeddings, pairs, packed=packed, batch_size=size)  # noqa: E731
+            verdicts = iter(halve_on_out_of_memory(check, at_once))
+            for task in sound:
+                task.verified = [next(verdicts) for _ in task.turns]
+        for task in self.done:
+            if more := self._go_on(task):
+                self.again.append(more)
+                continue
+            del self.pair_of[task.record]
+            task.stepper, task.embeddings = None, task.embeddings.cpu()
+            yield task
+        self.done.clear()
+
+    def _go_on(self, task: Task) -> Task | None:
+        """Return how a task goes on, None where it does not."""
+        if not task.failed and all(task.verified):
+            return None
+        if not task.failed and task.lowered < self.config.lowerings and task.steps < self.config.max_steps:
+            task.lowered += 1
+            task.curve.pop()  # the loss here is measured again
+            return task
+        if task.starts == self.config.starts or (not task.failed and any(task.verified)):
+            return None
+        more = new_task(
+            task.record, self.pair_of[task.record], self.loaded, self.starts, self.config, attempt=task.starts + 1
+        )
+        more.steps_before = task.steps_before + task.steps
+        return more
 
 
 def packs(loaded: Loaded, task: Task) -> bool:
@@ -122,28 +158,12 @@ def packs(loaded: Loaded, task: Task) -> bool:
     return not reason
 
 
-def fit_batch(loaded: Loaded, task: Task, packed: bool, checkpointing: bool = False) -> int:
+def fit_batch(loaded: Loaded, task: Task, packed: bool) -> int:
     """Return how many embeddings like these to take at once."""
     loaded.model.requires_grad_(False)
     embedding = task.embeddings[:1].to(loaded.model.device).requires_grad_()
-    with gradient_checkpointing(loaded.model, checkpointing):
-        kept = count_kept_bytes(lambda: losses(loaded, embedding, task.controls[:1], packed), loaded.model)
+    kept = count_kept_bytes(lambda: losses(loaded, embedding, task.controls[:1], packed), loaded.model)
     return max(1, min(MOST_AT_ONCE, int(SHARE * free_bytes(loaded.model.device) / (SLACK * kept))))
-
-
-def _go_on(task: Task, pair: dict[str, Any], loaded: Loaded, starts: Tensor, config: SynthesizeConfig) -> Task | None:
-    """Return how a task goes on, None where it does not."""
-    if not task.failed and all(task.verified):
-        return None
-    if not task.failed and task.lowered < config.lowerings and task.steps < config.max_steps:
-        task.lowered += 1
-        task.curve.pop()  # the loss here is measured again
-        return task
-    if task.starts == config.starts or (not task.failed and any(task.verified)):
-        return None
-    more = new_task(task.record, pair, loaded, starts, config, attempt=task.starts + 1)
-    more.steps_before = task.steps_before + task.steps
-    return more
 
 
 def new_task(
