@@ -186,8 +186,8 @@ def test_a_record_comes_out_the_same_whatever_batch_it_was_in(work, tmp_path):
 def test_a_failed_record_is_written_with_its_reason_and_harms_no_other(work, tmp_path, monkeypatch):
     solve = engines.solve
 
-    def fail_first(loaded, todo, starts, config):
-        for task in solve(loaded, todo, starts, config):
+    def fail_first(loaded, todo, *rest):
+        for task in solve(loaded, todo, *rest):
             if task.record == work.keys[0].split("#")[0]:
                 task.failed, task.verified = "the loss became nan after 3 steps", []
                 task.embeddings = task.embeddings * math.nan
@@ -204,7 +204,7 @@ def test_a_failed_record_is_written_with_its_reason_and_harms_no_other(work, tmp
 
 
 def test_where_all_fail_the_reasons_are_in_the_message(work, tmp_path, monkeypatch):
-    def fail(loaded, todo, starts, config):
+    def fail(loaded, todo, starts, *_):
         for record, _ in todo:
             yield Task(record=record, turns=[[]], embeddings=starts[:1], failed="the loss became nan after 0 steps")
 
