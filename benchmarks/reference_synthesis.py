@@ -37,9 +37,9 @@ from seawall.synthesize.verify import verify
 from seawall.synthesize.warmstart import encode_media
 from seawall.synthesize.writer import Writer
 
-RATE = 0.1
+RATE = 0.4
 """Adam's, as a share of the standard deviation of the blank's embedding."""
-STEPS = 20
+STEPS = 10
 RATES = (0.025, 0.05, 0.1, 0.2, 0.4)
 COUNTS = (5, 10, 15, 20, 30, 40, 60, 80)
 

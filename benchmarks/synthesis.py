@@ -2,6 +2,7 @@
 
     python benchmarks/synthesis.py [--records 24] [--repeats 3] [--json]
     python benchmarks/synthesis.py --ablation [--json]
+    python benchmarks/synthesis.py --growth [--json]
 
 `speedup` is wall time an embedding that verifies, reference over ours: medians over repeats, in which the two take turns on
 the same records. Ours is timed with its verification, the reference without, which favours it; `speedup_verified` has it in
@@ -34,12 +35,14 @@ from seawall.models.chat import BLANK
 from seawall.models.load import Loaded, load_model
 from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.objective import controls, losses
-from seawall.synthesize.solve import solve
+from seawall.synthesize.solve import MOST_AT_ONCE, solve
 from seawall.synthesize.verify import verify
 from seawall.synthesize.warmstart import encode_media, find_media
 from shapes import LLAVA_7B, build, shrink
 
 FULL = SynthesizeConfig()
+GROWTH = 2 * MOST_AT_ONCE // FULL.copies
+"""Records before they grow: fewer than fill the batch would take less memory, and longer each."""
 ABLATION: dict[str, dict[str, Any]] = {
     "all levers": {},
     "one copy of a record": {"copies": 1},
@@ -147,7 +150,7 @@ def measure_packing(repeats: int) -> float:
     return rows / packed
 
 
-def measure_growth(folder: Path | None, records: int) -> dict[str, float]:
+def measure_growth(folder: Path | None, records: int = GROWTH) -> dict[str, float]:
     """Return throughput and peak memory with 10 times the records over those with 1 time, in processes of their own."""
     runs = []
     for times in (1, 10):
@@ -185,6 +188,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the organism's data is, or goes")
     parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--growth", action="store_true", help="only what changes when records grow 10 times")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -193,11 +197,13 @@ def main() -> None:
         run = bench.ours(arguments.records, times=arguments.child)
         print(json.dumps({"cpu": run["cpu"], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
         return
-    if arguments.ablation:
-        result: Any = ablate(bench, arguments.records, arguments.repeats)
+    if arguments.growth:
+        result: Any = measure_growth(arguments.folder)
+    elif arguments.ablation:
+        result = ablate(bench, arguments.records, arguments.repeats)
     else:
         result = compare(bench, arguments.records, arguments.repeats) | {"bank_seconds": bank_seconds}
-        result |= {"packed_step_ratio": measure_packing(5)} | measure_growth(arguments.folder, arguments.records)
+        result |= {"packed_step_ratio": measure_packing(5)} | measure_growth(arguments.folder)
     print_result(result, arguments.json)
 
 
