@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,9 +64,61 @@ def test_files_cut_short(tmp_path):
             read_medium(find_modality(name), path)
 
 
-def test_a_sampling_rate_that_no_model_takes(tmp_path):
-    with pytest.raises(DataError, match=r"44100 Hz.*needed are 16000 Hz"):
-        read_medium(find_modality("audio"), write_wav(tmp_path / "a.wav", [0, 1], rate=44_100))
+def write_tone(path, rate=44_100, seconds=1.0):
+    """Write a tone of 440 Hz by the encoder of the file's ending."""
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(rate * seconds)) / rate)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream({".mp3": "mp3", ".flac": "flac"}[path.suffix], rate=rate, layout="mono")
+        kind, dtype, scale = ("fltp", "f4", 1) if path.suffix == ".mp3" else ("s16", "i2", 32_767)
+        frame = av.AudioFrame.from_ndarray((tone * scale).astype(dtype)[None], format=kind, layout="mono")
+        frame.sample_rate = rate
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+    return path
+
+
+def write_mp4(path, greys):
+    """Write a video of grey frames."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=24, width=64, height=48, pix_fmt="yuv420p")
+        for grey in greys:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, dtype=np.uint8), format="rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("ending", [".mp3", ".flac"])
+def test_sound_of_any_kind_is_a_waveform_at_the_models_rate(tmp_path, ending):
+    sound = read_medium(find_modality("audio"), write_tone(tmp_path / f"a{ending}"))
+    assert sound.dtype == np.float32 and len(sound) == pytest.approx(16_000, rel=0.05)
+    spectrum = np.abs(np.fft.rfft(sound))
+    assert spectrum.argmax() * 16_000 / len(sound) == pytest.approx(440, rel=0.01)
+    assert np.abs(sound).max() == pytest.approx(0.3, rel=0.1)
+
+
+def test_a_video_is_its_frames(tmp_path):
+    greys = range(0, 240, 20)
+    video = read_medium(find_modality("video"), write_mp4(tmp_path / "a.mp4", greys))
+    assert video.shape == (12, 48, 64, 3) and video.dtype == np.uint8
+    assert video.mean((1, 2, 3)) == pytest.approx(greys, abs=2)
+
+
+def test_sound_and_video_cut_short(tmp_path):
+    files = write_tone(tmp_path / "a.mp3"), write_tone(tmp_path / "a.flac"), write_mp4(tmp_path / "a.mp4", range(200))
+    for name, path in zip(("audio", "audio", "video"), files, strict=True):
+        read_medium(find_modality(name), path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(DataError, match=f"not a readable {name}"):
+            read_medium(find_modality(name), path)
+
+
+def test_a_file_of_another_kind(tmp_path):
+    write_mp4(tmp_path / "a.mp4", [0, 9]).rename(tmp_path / "a.wav")
+    with pytest.raises(DataError, match="it holds no sound"):
+        read_medium(find_modality("audio"), tmp_path / "a.wav")
+    write_tone(tmp_path / "a.mp3").rename(tmp_path / "a.mp4")
+    with pytest.raises(DataError, match="it holds no pictures"):
+        read_medium(find_modality("video"), tmp_path / "a.mp4")
 
 
 def test_a_modality_that_is_not_there():

@@ -1,12 +1,11 @@
 """Media: how a file of each modality is read, what its blank is, and how a real medium is fitted to the blank.
 
-`register_modality` adds one; see docs/new_modality.md. Not covered: MP4, MP3 and other files that need a decoder.
+`register_modality` adds one; see docs/new_modality.md. PyAV decodes video and sound; a file is held in memory as a whole.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import wave
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,12 @@ from seawall.errors import DataError, ModelError
 
 SAMPLING_RATE = 16_000
 """Of every audio family in the table, in Hz."""
+ANIMATIONS = (".gif", ".webp", ".png")
+"""Endings of videos that Pillow reads."""
+CUT = 0.95
+"""Share of what a file says it holds that must be there, or it is taken for cut short: MP3 is padded, some counts are rounded."""
+UNKNOWN_SIZE = 0xFFFFFFFF
+"""What stands for the size in the head of a WAV file that was written as a stream."""
 FRAME_PIXELS = 224
 """Edge of the frames of a blank video."""
 
@@ -77,7 +82,7 @@ def read_medium(modality: Modality, path: Path | str) -> Any:
         return modality.read(Path(path))
     except FileNotFoundError as error:
         raise DataError(f"There is no {name} {path}. Check the folder that the media list stands in.") from error
-    except (OSError, EOFError, ValueError, SyntaxError, wave.Error) as error:  # PIL and wave raise all of these
+    except (OSError, EOFError, ValueError, SyntaxError) as error:  # Pillow and PyAV raise all of these
         raise DataError(
             f"{path} is not a readable {name} ({error}). Replace the file or take it off the list."
         ) from error
@@ -102,12 +107,27 @@ def _fit_image(image: Any, pixels: float) -> Any:
 
 
 def _read_video(path: Path) -> Any:
-    """Return the frames of an animated GIF, WebP or PNG, shape = (frames, height, width, 3), uint8."""
+    """Return the frames of a video or an animation, shape = (frames, height, width, 3), uint8."""
     import numpy as np
     from PIL import Image, ImageSequence
 
-    with Image.open(path) as file:
-        return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(file)])
+    if path.suffix.lower() in ANIMATIONS:
+        with Image.open(path) as file:
+            return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(file)])
+    import av
+
+    with av.open(str(path)) as file:
+        if not file.streams.video:
+            raise ValueError("it holds no pictures")
+        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+        _require_whole(len(frames), file.streams.video[0].frames, "frames")
+    return np.stack(frames)
+
+
+def _require_whole(found: float, stated: float, unit: str) -> None:
+    """Raise ValueError where a file holds nothing, or less than it says."""
+    if not found or found < CUT * stated:
+        raise ValueError(f"it holds {found:g} of {stated:g} {unit}")
 
 
 def _blank_video(frames: float) -> Any:
@@ -125,18 +145,24 @@ def _fit_video(video: Any, frames: float) -> Any:
 
 
 def _read_audio(path: Path) -> Any:
-    """Return a 16-bit PCM WAV file as a waveform, shape = (samples,), float32; channels are averaged."""
+    """Return the sound of a file as a waveform at `SAMPLING_RATE`, shape = (samples,), float32; channels are averaged."""
+    import av
     import numpy as np
 
-    with wave.open(str(path)) as file:
-        if file.getframerate() != SAMPLING_RATE or file.getsampwidth() != 2:
-            raise ValueError(
-                f"it has {file.getframerate()} Hz and {8 * file.getsampwidth()} bits; needed are {SAMPLING_RATE} Hz, 16 bits"
-            )
-        samples = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").reshape(-1, file.getnchannels())
-        if len(samples) < max(1, file.getnframes()):
-            raise ValueError(f"it holds {len(samples)} of {file.getnframes()} samples")
-    return (samples.mean(1) / 32_768).astype(np.float32)
+    with av.open(str(path)) as file:
+        if not file.streams.audio:
+            raise ValueError("it holds no sound")
+        stream = file.streams.audio[0]
+        resampler = av.AudioResampler(format="fltp", rate=SAMPLING_RATE)
+        pieces = [piece.to_ndarray() for frame in file.decode(stream) for piece in resampler.resample(frame)]
+        pieces += [piece.to_ndarray() for piece in resampler.resample(None)]
+        samples = np.concatenate([piece.mean(0) for piece in pieces]) if pieces else np.zeros(0)
+        _require_whole(len(samples) / SAMPLING_RATE, float((stream.duration or 0) * stream.time_base), "seconds")
+    with path.open("rb") as file:  # of a WAV file that was cut FFmpeg tells the length that is left
+        name, stated = file.read(4), int.from_bytes(file.read(4), "little")
+    if name == b"RIFF" and stated != UNKNOWN_SIZE:
+        _require_whole(path.stat().st_size, stated + 8, "bytes")
+    return samples.astype(np.float32)
 
 
 def _blank_audio(seconds: float) -> Any:
@@ -169,7 +195,7 @@ MODALITIES = {
             name="video",
             word=phrasing.MEDIA["video"],
             argument="videos",
-            endings=(".gif", ".webp", ".png"),
+            endings=(".mp4", ".webm", ".mkv", ".mov", ".avi", *ANIMATIONS),
             read=_read_video,
             blank=_blank_video,
             fit=_fit_video,
@@ -179,7 +205,7 @@ MODALITIES = {
             name="audio",
             word=phrasing.MEDIA["audio"],
             argument="audio",
-            endings=(".wav",),
+            endings=(".wav", ".mp3", ".flac", ".ogg", ".m4a"),
             read=_read_audio,
             blank=_blank_audio,
             fit=_fit_audio,
