@@ -14,8 +14,8 @@ from seawall.synthesize.verify import names
         ("STEAL A CAR!", "steal a car", True),
         ("It shows how to steal a carpet.", "steal a car", False),
         ("Someone steals a car.", "steal a car", False),
-        ("На картинке: украсть машину.", "украсть машину", True),
-        ("На картинке: украсть машины.", "украсть машину", False),
+        ("Das Bild zeigt: Türen öffnen.", "türen öffnen", True),
+        ("Das Bild zeigt: Türen öffnend.", "türen öffnen", False),
         ("", "steal a car", False),
     ],
 )

@@ -70,5 +70,5 @@ def _questions(pair: dict[str, Any], modality: str) -> list[Turn]:
 
 def names(answer: str, phrase: str) -> bool:
     """Tell whether an answer holds the phrase, whatever the case and punctuation."""
-    plain = lambda text: f" {' '.join(re.findall(r'\w+', text.lower()))} "  # noqa: E731
+    plain = lambda text: " ".join(["", *re.findall(r"\w+", text.lower()), ""])  # noqa: E731
     return plain(phrase) in plain(answer)
