@@ -41,7 +41,7 @@ def todo(work):
 @pytest.fixture(scope="module")
 def ray():
     """A cluster of two CPUs; without usage statistics, dashboard or anything left behind."""
-    os.environ["RAY_worker_niceness"] = "0"  # of 15, its default, beside other work nothing comes back in time
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112; at 15, its default, they starve beside other work
     ray = cluster.import_ray()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
