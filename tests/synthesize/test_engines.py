@@ -40,8 +40,11 @@ def todo(work):
 
 @pytest.fixture(scope="module")
 def ray():
-    """A cluster of two CPUs; without usage statistics, dashboard or anything left behind."""
-    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112; at 15, its default, they starve beside other work
+    """A cluster of two CPUs; without usage statistics, dashboard or anything left behind.
+
+    Its workers get the priority of the tests: at a niceness of 15, the default, they starve beside other work.
+    """
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
     ray = cluster.import_ray()
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
