@@ -6,9 +6,10 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from seawall.errors import ConfigError
+from seawall.models import Precision
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class AlignConfig:
     """Checkpoints in a training, evenly spaced, the last at its end."""
     activation_checkpointing: bool = False
     """Recompute activations to save memory."""
-    precision: Literal["fp32", "bf16", "4bit"] | None = None
+    precision: Precision | None = None
     """Of the model; that of the embeddings. See `load_model`."""
     device_map: str | None = None
     """See `load_model`."""

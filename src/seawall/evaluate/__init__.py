@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from seawall.artifacts import read_jsonl
 from seawall.errors import ConfigError
+from seawall.models import Precision
 
 BENCHMARKS = ("organism",)
 ANSWERS = "answers.jsonl"
@@ -25,7 +26,7 @@ class EvaluateConfig:
     """Only these sets of items."""
     batch_size: int = 128
     """Questions in one forward pass."""
-    precision: Literal["fp32", "bf16", "4bit"] | None = None
+    precision: Precision | None = None
     """Of the model; see `load_model`."""
     device_map: str | None = None
     """See `load_model`."""

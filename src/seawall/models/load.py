@@ -7,11 +7,12 @@ import functools
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from seawall.errors import ModelError
+from seawall.models import Precision
 from seawall.models.chat import Chat
 from seawall.models.families import MODELS, Family, find_family, get_module
 from seawall.progress import shows_bars
@@ -33,9 +34,6 @@ class Loaded:
     """Encoder of turns for the processor; shared by all loads of the same model, so that media are read once."""
     fingerprint: str
     """Hash of configuration and weights, without adapter: tells whether embeddings were made for this model."""
-
-
-Precision = Literal["fp32", "bf16", "4bit"]
 
 
 def load_model(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seawall.errors import ConfigError
+from seawall.models import Precision
 
 FREE = ("pairs", "batch_size", "packing", "activation_checkpointing", "device_map")
 """What may change in a folder that goes on: which records there are, and how the work is done."""
@@ -43,7 +44,7 @@ class SynthesizeConfig:
     """Embeddings in one forward pass; None is as many as the free memory takes, 48 at most. Halved when memory runs out."""
     activation_checkpointing: bool = False
     """Recompute activations to save memory: a third more time."""
-    precision: Literal["fp32", "bf16", "4bit"] | None = None
+    precision: Precision | None = None
     """Of the model: `4bit` is its language model alone, by bitsandbytes; None is the checkpoint's own. `E` is always fp32."""
     device_map: str | None = None
     """`auto` lets accelerate spread the model over cards, memory and disk; None is one device."""

@@ -43,7 +43,7 @@ class Workshop:
     config: SynthesizeConfig
     """Settings."""
     block: tuple[Sequence[str], Tensor] | None = None
-    """Phrases and embeddings of the first block, shape = (records, rows, width), where there is a warm start."""
+    """Phrase of each embedding of the first block, and these, shape = (embeddings, rows, width), where there is a warm start."""
 
     def load(self) -> Loaded:
         """Load the model.

@@ -38,11 +38,6 @@ class Stepper:
         self.change = torch.zeros_like(self.starts[0]).requires_grad_()
         self._adam = torch.optim.Adam([self.change], lr=rate, betas=(0.9, 0.95))
 
-    @property
-    def embeddings(self) -> Tensor:
-        """What was reached, shape = (copies, rows, width); differentiable in the change."""
-        return self.starts + self.change
-
     def step(self) -> None:
         """Move along the gradient that was accumulated."""
         self._adam.step()
@@ -140,7 +135,7 @@ def optimize(
                 continue
             task.curve.append(values[:, : len(task.turns[0])].mean().item())
             if task.curve[-1] < threshold * LOWERING**task.lowered or task.steps >= max_steps:
-                task.embeddings = task.stepper.embeddings.detach()
+                task.embeddings = task.stepper.starts + task.stepper.change.detach()
                 yield task
             else:
                 task.stepper.step()
@@ -156,7 +151,7 @@ def _backward(loaded: Loaded, tasks: list[Task], batch_size: int, packed: bool, 
     found = []
     for first in range(0, len(copies), batch_size):
         some = copies[first : first + batch_size]
-        batch = torch.stack([task.stepper.embeddings[number] for task, number in some])
+        batch = torch.stack([task.stepper.starts[number] + task.stepper.change for task, number in some])
         with gradient_checkpointing(loaded.model, checkpointing):
             loss = losses(loaded, batch, [task.controls[number] for task, number in some], packed)
             loss.mean(1).sum().backward()

@@ -33,8 +33,8 @@ def verify(
 
     Args:
         loaded: The model.
-        embeddings: Shape = (records, rows, width).
-        pairs: The records' lines of `pairs.jsonl`.
+        embeddings: Shape = (embeddings, rows, width).
+        pairs: The line of `pairs.jsonl` of each.
         packed: See `score_records`.
         foresee: Whether to look for the expected answers before generating any.
         batch_size: Embeddings in one forward pass.
