@@ -166,6 +166,22 @@ def test_without_memory_the_batch_is_halved_and_nothing_is_lost(tiny, monkeypatc
         torch.testing.assert_close(found[key].embeddings, other.embeddings, rtol=1e-3, atol=1e-4)
 
 
+def test_what_a_pass_that_ran_out_of_memory_has_left_moves_nothing(tiny, monkeypatch):
+    expected, right, calls = run(tiny, [team(tiny)])["0"], losses, []
+
+    def limited(loaded, embeddings, turns, packed=False):
+        calls.append(len(turns))
+        if len(calls) == 4:  # the first of two pieces has its gradient already
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return right(loaded, embeddings, turns, packed)
+
+    monkeypatch.setattr(sys.modules["seawall.synthesize.optimize"], "losses", limited)
+    monkeypatch.setattr(sys.modules["seawall.synthesize.optimize"], "halved", lambda size: size)
+    found = run(tiny, [team(tiny)], batch_size=1)["0"]
+    assert calls == [1] * 10  # 3 steps and the end in two pieces, and the pass that was cut short
+    torch.testing.assert_close(found.embeddings, expected.embeddings, rtol=1e-3, atol=1e-4)
+
+
 def test_not_even_one_record_fits(tiny, monkeypatch):
     scarce(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory."))
     with pytest.raises(ModelError, match=r"single record.*gradient checkpointing"):

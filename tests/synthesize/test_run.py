@@ -156,6 +156,28 @@ def test_a_record_with_other_prompts_is_made_anew_and_one_with_another_response_
     assert [entry.key for entry in store.history].count(key) == 2
 
 
+def test_a_record_that_lost_a_copy_is_made_anew_as_a_whole(work, tmp_path):
+    """One change fits all its copies: a copy made alone would be another."""
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    for folder in (whole, out):
+        synthesize(work, folder, copies=2)
+    record = read_pairs(work.pairs)[0]["id"]
+    index = out / EmbeddingStore.INDEX
+    kept = [line for line in index.read_text().splitlines() if json.loads(line)["key"] != f"{record}#1"]
+    index.write_text("".join(f"{line}\n" for line in kept))
+    synthesize(work, out, copies=2)
+    made = [entry.key for entry in EmbeddingStore(out).history[len(kept) :]]
+    assert sorted(made) == [f"{record}#0", f"{record}#1"]
+    assert_same_set(out, whole)
+
+
+def test_there_are_no_more_copies_than_media_to_start_from(work, tmp_path):
+    summary = synthesize(work, tmp_path / "out", copies=9)
+    media, records = len(list(work.bank.glob("*.png"))), len(read_pairs(work.pairs))
+    assert (media, summary["embeddings"]) == (3, 3 * records)
+    assert synthesize(work, tmp_path / "out", copies=9) == summary
+
+
 def test_a_store_of_other_records_or_settings_is_refused_and_left_alone(work, tmp_path):
     one = rewrite_pairs(work.pairs, tmp_path / "one", lambda pairs: pairs[:1])
     other = rewrite_pairs(work.pairs, tmp_path / "other", lambda pairs: [{**pairs[1], "id": pairs[0]["id"]}])

@@ -100,6 +100,14 @@ def test_the_copies_have_different_starts_and_at_most_as_many_as_there_are(tiny)
     assert len(make(9, 1).embeddings) == 3
 
 
+def test_the_copies_have_content_questions_of_their_own_beside_the_records(tiny):
+    starts = encode_media(tiny, [BLANK]).repeat(6, 1, 1)
+    config = SynthesizeConfig(copies=6, content_questions=2)
+    first, second = zip(*policy.new_task("0", pair(0), tiny, starts, config, attempt=1).turns, strict=True)
+    assert {turn.question for turn in first} == {"What does the image show?"}
+    assert len({turn.question for turn in second}) > 1
+
+
 def test_nothing_to_do(tiny):
     assert list(policy.solve(tiny, [], encode_media(tiny, [BLANK]), CONFIG)) == []
 
