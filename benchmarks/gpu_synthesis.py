@@ -1,17 +1,18 @@
 """What a step of the synthesis takes at 7B on this card, with random weights in the shapes of real checkpoints, bf16.
 
-    python benchmarks/gpu_synthesis.py [--shapes LLaVA-1.5-7B ...] [--batches 1 4 16] [--json]
+    python benchmarks/gpu_synthesis.py [--shapes LLaVA-1.5-7B ...] [--batches 1 4 16] [--compiled] [--json]
     python benchmarks/gpu_synthesis.py --tiny        # the same at a width that runs on a CPU: tests the script, no figure
 
 For each shape: the reference (one record, two rows a step) and ours (packed, two content questions and a style question)
-at each batch: milliseconds a record-step, peak memory, and the share of the card's own rate of matrix products, which
-is measured in the same run. Counted are 4 FLOP for each parameter of the language model's layers and token: forward and
-gradient of the activations. Attention and head come on top, so the share is a lower bound.
+at each batch, with `--compiled` also with its layers compiled: milliseconds a record-step, peak memory, and the share of
+the card's own rate of matrix products, which is measured in the same run. Counted are 4 FLOP for each parameter of the language
+model's layers and token: forward and gradient of the activations. Attention and head come on top, so the share is a lower bound.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -23,6 +24,7 @@ import torch
 from reference_synthesis import trace
 from seawall import phrasing
 from seawall.models.chat import BLANK
+from seawall.models.compiling import compiled
 from seawall.models.families import get_module
 from seawall.models.load import Loaded
 from seawall.models.memory import is_out_of_memory
@@ -80,11 +82,13 @@ def measure_shape(name: str, shape: Shape, arguments: argparse.Namespace, rate: 
     turns = [*content, style]
     reason = why_not_packed(loaded, turns, blank[0])
     tokens = sum(len(loaded.chat.encode(t)[0]) for t in turns) if reason else len(_pack(loaded.chat, turns)[0])
-    for batch in arguments.batches:
+    for batch, faster in itertools.product(arguments.batches, (False, True) if arguments.compiled else (False,)):
         embeddings = blank.repeat(batch, 1, 1).requires_grad_()
         step = lambda n=batch, e=embeddings: losses(loaded, e, [turns] * n, not reason).mean(1).sum().backward()  # noqa: E731
+        how = ("rows" if reason else "packed") + (", compiled" if faster else "")
         try:
-            rows.append(measure_step(loaded, "rows" if reason else "packed", batch, step, tokens, device, repeats))
+            with compiled(loaded.model, loaded.family, faster):
+                rows.append(measure_step(loaded, how, batch, step, tokens, device, repeats))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -122,6 +126,7 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--compiled", action="store_true", help="measure `--compile` of `seawall synthesize` too")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

@@ -34,13 +34,13 @@ def work(tmp_path_factory) -> types.SimpleNamespace:
     )
 
 
-def assert_same_set(folder: Path, whole: Path) -> None:
-    """The same keys, content hashes and outcomes, and embeddings equal to the stated tolerance."""
+def assert_same_set(folder: Path, whole: Path, **tolerance: float) -> None:
+    """The same keys, content hashes and outcomes, and embeddings equal to the tolerance (by default the stated one)."""
     one, other = EmbeddingStore(folder), EmbeddingStore(whole)
     assert one.entries.keys() == other.entries.keys()
     for key, entry in one.entries.items():
         assert (entry.content, entry.outcome) == (other.entries[key].content, other.entries[key].outcome)
-        torch.testing.assert_close(one.read(key), other.read(key), **TOLERANCE)
+        torch.testing.assert_close(one.read(key), other.read(key), **(tolerance or TOLERANCE))
     counts = [
         {k: read_json(f / "synthesis.json")[k] for k in ("records", "embeddings", "vsr")} for f in (folder, whole)
     ]

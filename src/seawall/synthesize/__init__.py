@@ -9,7 +9,7 @@ from typing import Any, Literal
 from seawall.errors import ConfigError
 from seawall.models import Precision
 
-FREE = ("pairs", "batch_size", "packing", "activation_checkpointing", "device_map")
+FREE = ("pairs", "batch_size", "packing", "compile", "activation_checkpointing", "device_map")
 """What may change in a folder that goes on: which records there are, and how the work is done."""
 
 
@@ -42,6 +42,8 @@ class SynthesizeConfig:
     """Whether a record's auxiliary turns share one row, where that gives the same numbers: faster, same embeddings."""
     batch_size: int | None = None
     """Embeddings in one forward pass; None is as many as the free memory takes, 48 at most. Halved when memory runs out."""
+    compile: bool = False
+    """Compile the language model's layers: a fifth faster on a card at 7B, some seconds to begin; needs a C++ compiler."""
     activation_checkpointing: bool = False
     """Recompute activations to save memory: a third more time."""
     precision: Precision | None = None

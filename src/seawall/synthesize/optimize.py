@@ -1,13 +1,15 @@
 """The optimisation of synthetic embeddings: many records in one batch, each stopped at its own threshold.
 
 The embeddings of a record start from different media and share one change: what turns every start into the phrase is
-nearer to what real media of the phrase have in common than a change that has to fit one start alone.
+nearer to what real media of the phrase have in common than a change that has to fit one start alone. Each step looks at
+one of them, in turn, so that more of them cost hardly more.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -57,7 +59,7 @@ class Task:
     embeddings: Tensor
     """`E` of each copy, shape = (copies, rows, width), fp32; the starts until it is optimised."""
     curve: list[float] = dataclasses.field(default_factory=list)
-    """Mean loss of the content controls before each step and at the end, in nats a token."""
+    """Mean loss of the content controls before each step and at the end, in nats a token, each of the copy whose turn it was."""
     verified: list[bool] = dataclasses.field(default_factory=list)
     """Of each copy, whether the model recovered the phrase under the held-out questions."""
     failed: str = ""
@@ -81,6 +83,17 @@ class Task:
         """All auxiliary turns of each copy."""
         return [[*content, *([self.style] if self.style else [])] for content in self.turns]
 
+    @property
+    def turn(self) -> int:
+        """Number of the copy that the next step looks at."""
+        return len(self.curve) % len(self.turns)
+
+    @property
+    def loss(self) -> float:
+        """Mean of what was last seen of each copy, in nats a token; infinite until each was looked at."""
+        recent = self.curve[-len(self.turns) :]
+        return sum(recent) / len(recent) if len(recent) == len(self.turns) else math.inf
+
 
 def optimize(
     loaded: Loaded,
@@ -101,20 +114,19 @@ def optimize(
         loaded: The model; its parameters are frozen.
         tasks: What to do; read lazily.
         rate: The learning rate, in the units of `E`.
-        threshold: A task is done when the mean loss of its content controls is below this, in nats a token. 0 runs all
-            `max_steps`.
+        threshold: A task is done when its `loss` is below this, in nats a token. 0 runs all `max_steps`.
         max_steps: ... or after so many steps.
-        batch_size: Embeddings in one forward pass; halved where memory does not suffice.
+        batch_size: Tasks in one forward pass; halved where memory does not suffice.
         packed: See `score_records`.
         checkpointing: See `gradient_checkpointing`.
 
     Raises:
-        ModelError: Not even one embedding fits into memory.
+        ModelError: Not even one task fits into memory.
     """
     loaded.model.requires_grad_(False)
     queue, active = iter(tasks), list[Task]()
     while True:
-        while sum(len(task.turns) for task in active) < batch_size and (task := next(queue, None)) is not None:
+        while len(active) < batch_size and (task := next(queue, None)) is not None:
             task.stepper = task.stepper or Stepper(task.embeddings, rate, loaded.model.device)
             active.append(task)
         if not active:
@@ -125,7 +137,7 @@ def optimize(
             if not is_out_of_memory(error):
                 raise
             batch_size = halved(batch_size)
-            log.warning("out of memory: going on with %d embeddings at a time", batch_size)
+            log.warning("out of memory: going on with %d records at a time", batch_size)
             continue
         going_on = []
         for task, values in zip(active, each, strict=True):
@@ -133,8 +145,8 @@ def optimize(
                 task.failed = f"its loss became {values.sum().item()} after {task.steps} steps"
                 yield task
                 continue
-            task.curve.append(values[:, : len(task.turns[0])].mean().item())
-            if task.curve[-1] < threshold * LOWERING**task.lowered or task.steps >= max_steps:
+            task.curve.append(values[: len(task.turns[0])].mean().item())
+            if task.loss < threshold * LOWERING**task.lowered or task.steps >= max_steps:
                 task.embeddings = task.stepper.starts + task.stepper.change.detach()
                 yield task
             else:
@@ -143,17 +155,16 @@ def optimize(
         active = going_on
 
 
-def _backward(loaded: Loaded, tasks: list[Task], batch_size: int, packed: bool, checkpointing: bool) -> list[Tensor]:
-    """Give each task's change the gradient of its loss; return the losses, for each task of shape (copies, turns)."""
+def _backward(loaded: Loaded, tasks: list[Task], batch_size: int, packed: bool, checkpointing: bool) -> Tensor:
+    """Give each task's change the gradient of its loss; return the losses, shape = (tasks, turns)."""
     for task in tasks:
         task.stepper.change.grad = None  # what a pass without enough memory has left
-    copies = [(task, number) for task in tasks for number in range(len(task.turns))]
     found = []
-    for first in range(0, len(copies), batch_size):
-        some = copies[first : first + batch_size]
-        batch = torch.stack([task.stepper.starts[number] + task.stepper.change for task, number in some])
+    for first in range(0, len(tasks), batch_size):
+        some = tasks[first : first + batch_size]
+        batch = torch.stack([task.stepper.starts[task.turn] + task.stepper.change for task in some])
         with gradient_checkpointing(loaded.model, checkpointing):
-            loss = losses(loaded, batch, [task.controls[number] for task, number in some], packed)
+            loss = losses(loaded, batch, [task.controls[task.turn] for task in some], packed)
             loss.mean(1).sum().backward()
         found.append(loss.detach().cpu())
-    return list(torch.cat(found).split([len(task.turns) for task in tasks]))
+    return torch.cat(found)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seawall.models.compiling import compiled
 from seawall.models.load import Loaded
 from seawall.models.memory import (
     SHARE,
@@ -75,18 +76,19 @@ def solve(
         "packed": packed,
         "checkpointing": config.activation_checkpointing,
     }
-    while True:
-        try:
-            for task in optimize(loaded, policy.tasks(), **settings):
-                policy.done.append(task)
-                if sum(len(done.turns) for done in policy.done) >= 2 * batch_size:
-                    yield from policy.settle(packed, 2 * batch_size)
-        except (Exception, KeyboardInterrupt):  # neither may lose what is done
+    with compiled(loaded.model, loaded.family, config.compile):
+        while True:
+            try:
+                for task in optimize(loaded, policy.tasks(), **settings):
+                    policy.done.append(task)
+                    if sum(len(done.turns) for done in policy.done) >= 2 * batch_size:
+                        yield from policy.settle(packed, 2 * batch_size)
+            except (Exception, KeyboardInterrupt):  # neither may lose what is done
+                yield from policy.settle(packed, 2 * batch_size)
+                raise
             yield from policy.settle(packed, 2 * batch_size)
-            raise
-        yield from policy.settle(packed, 2 * batch_size)
-        if not policy.again:
-            return
+            if not policy.again:
+                return
 
 
 class _Policy:
