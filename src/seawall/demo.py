@@ -70,7 +70,15 @@ ARMS = {
 SYNTHESES = {
     "seawall": SynthesizeConfig(),
     "sea_paper": SynthesizeConfig(
-        copies=1, twins=False, start="blank", content_questions=1, rate=0.1, threshold=0, max_steps=20, starts=1
+        copies=1,
+        twins=False,
+        start="blank",
+        warm_start=0,
+        content_questions=1,
+        rate=0.1,
+        threshold=0,
+        max_steps=20,
+        starts=1,
     ),
 }
 """`sea_paper`: blank start, one content and one style control, a fixed number of steps, harmful records only."""

@@ -99,7 +99,7 @@ def test_without_a_gpu_the_benchmark_says_so(monkeypatch, capsys):
     assert "--tiny" in capsys.readouterr().err
 
 
-def test_the_comparison_measures_both_on_the_same_records(tiny, monkeypatch):
+def test_the_comparison_measures_both(tiny, monkeypatch):
     import synthesis
 
     settings = {"max_steps": 2, "starts": 1, "lowerings": 0}

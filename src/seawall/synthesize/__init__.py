@@ -23,9 +23,9 @@ class SynthesizeConfig:
     """Whether harmless records get embeddings too. Without them alignment can learn "synthetic means refuse"."""
     start: Literal["bank", "blank"] = "bank"
     """`bank` (needs a folder of harmless media) or `blank`."""
-    warm_start: int = 0
-    """Records of a first block, from whose embeddings the starts of all others are foreseen by ridge regression; 0 is none.
-    Fewer steps, but the others become more alike: see docs/synthesis_speed.md."""
+    warm_start: int = 96
+    """Records of a first block, from whose embeddings the starts of all others are foreseen by ridge regression: a third fewer
+    steps; 0 is none."""
     content_questions: int = 2
     """Content questions optimised for each embedding, beside its style question."""
     rate: float = 0.2

@@ -70,8 +70,9 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
         if config.warm_start:
             first = dict([*wanted.items()][: config.warm_start])
             _make_all(workshop, loaded, engine, store, wanted, [job for job in todo if job[0] in first])
-            workshop = dataclasses.replace(workshop, block=_read_block(store, first, config.copies))
             todo = [job for job in todo if job[0] not in first]
+            if todo:
+                workshop = dataclasses.replace(workshop, block=_read_block(store, first, config.copies))
         _make_all(workshop, loaded, engine, store, wanted, todo)
         made = [store.entries[key] for record in wanted for key in _keys(record, config.copies)]
         summary = summarise(made, store.history) | {"records": len(chosen)}
