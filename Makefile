@@ -9,8 +9,9 @@ export OMP_WAIT_POLICY ?= passive
 demo: $(READY)
 	$(VENV)/bin/seawall demo --out demo
 
+test: export OMP_NUM_THREADS = 1
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
