@@ -14,7 +14,8 @@ from seawall.artifacts import read_pairs
 from seawall.errors import ConfigError, DataError
 from seawall.organisms import dialogue
 from seawall.organisms.world import phrases
-from seawall.prepare.extract import NotExtractable, extract_by_rules
+from seawall.prepare.extract import NotExtractable
+from seawall.prepare.rules import extract_by_rules
 
 EXTRACTED = [
     # instruction, phrase, category, what is left

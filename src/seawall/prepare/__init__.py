@@ -50,7 +50,8 @@ def prepare(source: Path, out: Path, config: PrepareConfig = PrepareConfig()) ->
         DataError: The source cannot be read, or not one phrase could be extracted from it.
         ArtifactError: `out` belongs to another run.
     """
-    from seawall.prepare.extract import NotExtractable, extract_by_rules
+    from seawall.prepare.extract import NotExtractable
+    from seawall.prepare.rules import extract_by_rules
     from seawall.prepare.pairs import make_pair
     from seawall.prepare.sources import read_records
 
