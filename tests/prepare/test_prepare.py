@@ -130,7 +130,7 @@ def test_a_detoxified_instruction_leaves_the_phrase_to_the_medium(tmp_path):
 
 def test_a_pair_never_asks_what_is_kept_for_verification(tmp_path):
     records = RECORDS[:1] * 60
-    pairs = read_pairs(prepared(tmp_path, records))
+    pairs = read_pairs(prepared(tmp_path, records, copies="keep"))
     asked = {pair["content"]["question"] for pair in pairs}
     held_out = {phrasing.ask(question, "image", "activity") for question in phrasing.HELD_OUT_QUESTIONS}
     assert len(asked) == len(phrasing.CONTENT_QUESTIONS) and not asked & held_out
@@ -138,15 +138,15 @@ def test_a_pair_never_asks_what_is_kept_for_verification(tmp_path):
 
 def test_a_pair_does_not_depend_on_other_records_or_their_order(tmp_path):
     records = [{**record, "id": f"r{number}"} for number, record in enumerate(RECORDS * 5)]
-    whole = {pair["id"]: pair for pair in read_pairs(prepared(tmp_path, records, "whole"))}
+    whole = {pair["id"]: pair for pair in read_pairs(prepared(tmp_path, records, "whole", copies="keep"))}
     shuffled = random.Random(0).sample(records, 7)
-    for pair in read_pairs(prepared(tmp_path, shuffled, "part")):
+    for pair in read_pairs(prepared(tmp_path, shuffled, "part", copies="keep")):
         assert pair == whole[pair["id"]]
 
 
 def test_the_same_seed_gives_the_same_file_and_another_one_another(tmp_path):
     one, same, other = (
-        (prepared(tmp_path, RECORDS * 5, name, seed=seed) / "pairs.jsonl").read_bytes()
+        (prepared(tmp_path, RECORDS * 5, name, seed=seed, copies="keep") / "pairs.jsonl").read_bytes()
         for name, seed in (("one", 0), ("same", 0), ("other", 1))
     )
     assert one == same != other

@@ -14,12 +14,12 @@ PLACEHOLDERS = {"activity": "this activity", "product": "this product"}
 _LITTLE = frozenset(
     """a an the my your our his her its their own some any of to in on at for with and or from into up out off over by as
     it this that these those them they he she is are be been was were do does doing did have has me i you we us one someone
-    people how can could would should if so""".split()
+    people how can could would should if so""".split()  # noqa: SIM905
 )
 POINTER = re.compile(r"\b(?:it|this|that|them|these|those|so)$", re.IGNORECASE)
 _MISPLACED = re.compile(r"\b(?:an?|the|my|your|some|this|to)\s+this\s+(?:activity|product)\b", re.IGNORECASE)
 _SLIP = re.compile(r"\s[.,;:?!]|[,;:]\s*[.?!]|\(\s*\)")
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +98,7 @@ def content_words(text: str) -> set[str]:
 @functools.lru_cache(100_000)
 def stem(word: str) -> str:
     """Return what the common English forms of a word share: "baking", "bakes", "baker" -> "bak"."""
-    word = re.sub(r"['’]s?$", "", word)
+    word = re.sub(r"['\u2019]s?$", "", word)
     if len(word) > 4:
         word = re.sub(r"(?<=\w{3})(?:ings?|ers?|ed|es|s)$", "", word)
     word = re.sub(r"([bdgklmnprt])\1$", r"\1", word)

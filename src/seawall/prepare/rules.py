@@ -46,7 +46,7 @@ _LEADS = (
         (rf"\b{_HELP}\s+(?:involved\s+)?(?:for|of|on|in|to|about)\s+{_GERUND}", "doing"),
         (rf"\b{_CAN}\s+{_WHO}\s+(?:use|need|take|follow)\s+(?:for|before|when|in)\s+{_GERUND}", "doing"),
         (rf"\b(?:through|help)\s+{_GERUND}", "doing"),
-        (rf"\b(?:recipe|ingredients|materials|instructions)\s+for\s+(?!\w+ing\b)", "thing"),
+        (r"\b(?:recipe|ingredients|materials|instructions)\s+for\s+(?!\w+ing\b)", "thing"),
         (rf"\b{_CAN}\s+{_WHO}\s+(?:use|need)\s+for\s+", "thing"),
     ),
     _leads(
