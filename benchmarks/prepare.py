@@ -62,7 +62,7 @@ def score(rows: list[tuple[str, str, str]]) -> dict[str, float]:
             rejected += 1
             continue
         right += (found.phrase.lower(), found.category) == (phrase.lower(), category)
-        words = [set(re.findall(r"\w+", text.lower())) for text in (found.phrase, found.instruction)]
+        words = [set(re.findall(r"\w+(?:'\w+)?", text.lower())) for text in (found.phrase, found.instruction)]
         leaks += bool((words[0] & words[1]) - LITTLE)
     count = len(rows)
     return {

@@ -8,26 +8,26 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from seawall.artifacts import (
     MANIFEST,
     claim,
     finish,
     hash_text,
-    read_jsonl,
     read_manifest,
-    read_pairs,
     release,
     reopen,
     write_jsonl,
 )
-from seawall.errors import ArtifactError, ConfigError, DataError
+from seawall.errors import ConfigError, DataError
 from seawall.phrasing import MEDIA
 from seawall.prepare.presets import KINDS, PRESETS, Columns
 
 if TYPE_CHECKING:
-    from seawall.prepare.presets import Dropped, Record
+    from inspect_ai.model import Model
+
+    from seawall.prepare.presets import Dropped
 
 log = logging.getLogger(__name__)
 
@@ -122,19 +122,21 @@ def prepare(
         ArtifactError: `out` belongs to another run.
         EngineError: The extractor does not answer any more.
     """
+    from seawall.prepare import run
     from seawall.prepare.filters import drop_unfit
     from seawall.prepare.pairs import describe
 
     sources = [source] if isinstance(source, str | Path) else list(source)
-    model = _open_model(config)
-    before: list[dict[str, Any]] = []
-    if len(sources) == 1 and (Path(sources[0]) / MANIFEST).is_file():
-        before, records, dropped = *_read_rejected(Path(sources[0]), config), []
-    else:
-        records, dropped = _read_all(sources, config)
+    begun = (out / MANIFEST).is_file()
+    model = None if begun else _open_model(config)  # a missing key is said before anything is read
+    retrying = len(sources) == 1 and (Path(sources[0]) / MANIFEST).is_file()
+    before, records = run.read_rejected(Path(sources[0]), config) if retrying else ([], [])
+    dropped: list[Dropped] = []
+    if not retrying:
+        records, dropped = run.read_sources(sources, config)
     inputs = {"source": hash_text(json.dumps([before, [describe(record) for record in records]]))}
     read = len(before) + len(records) + len(dropped)
-    if not before:
+    if not retrying:
         words = config.instruction_words, config.response_words
         records, unfit = drop_unfit(
             records, words=words, language=config.language, copies=config.copies, sample=config.sample, seed=config.seed
@@ -143,16 +145,15 @@ def prepare(
     steps = Counter(drop.step for drop in dropped)
     if claim(out, "prepare", config, inputs, FREE):
         return read_manifest(out)["counts"]
-    pairs, rejected, facts = _extract(records, config, model)
-    pairs = before + pairs
+    extracted, rejected, facts = run.extract_all(records, config, _open_model(config) if begun else model)
+    pairs = before + extracted
     if not pairs:
         release(out)
-        raise DataError(_explain_nothing(sources, rejected, steps))
+        raise DataError(run.explain_nothing(sources, rejected, steps))
     reopen(out, config, inputs)
     counts = {"pairs": len(pairs), "rejected": len(rejected), **steps}
-    write_jsonl(out / "dropped.jsonl", dropped)
-    write_jsonl(out / "rejected.jsonl", rejected)
-    write_jsonl(out / "pairs.jsonl", pairs)
+    for name, rows in (("dropped", dropped), ("rejected", rejected), ("pairs", pairs)):
+        write_jsonl(out / f"{name}.jsonl", rows)
     finish(out, sources=[str(each) for each in sources], read=read, counts=counts, **facts)
     if rejected:
         log.warning(
@@ -162,94 +163,9 @@ def prepare(
     return counts
 
 
-def _open_model(config: PrepareConfig) -> Any:
+def _open_model(config: PrepareConfig) -> Model | None:
     if config.extractor == "rules":
         return None
     from seawall.prepare.ask import open_model
 
     return open_model(config.extractor, connections=config.connections, retries=config.retries, timeout=config.timeout)
-
-
-def _read_all(sources: Sequence[str | Path], config: PrepareConfig) -> tuple[list[Record], list[Dropped]]:
-    """Read every source; the ids of several get the source's name in front."""
-    from seawall.prepare.presets import Dropped, read_records
-    from seawall.prepare.sources import read_rows
-
-    if not sources:
-        raise DataError("No source was given. Name a file, a folder or a set of the hub.")
-    records: dict[str, Record] = {}
-    dropped = []
-    for source in sources:
-        rows = read_rows(source, config.subset, config.split)
-        for record in read_records(str(source), rows, columns=config.columns, preset=config.preset, kind=config.kind):
-            if len(sources) > 1:
-                record = dataclasses.replace(record, id=f"{Path(source).stem}:{record.id}")
-            if isinstance(record, Dropped):
-                dropped.append(record)
-                continue
-            if record.id in records:
-                raise DataError(
-                    f"{source}: the id {record.id!r} came before. Ids, and the names of several sources, must differ."
-                )
-            if record.response is None:
-                chosen = int(hash_text(f"{config.seed}/{record.id}"), 16) % len(config.refusals)
-                record = dataclasses.replace(record, response=config.refusals[chosen])
-            records[record.id] = record
-    return list(records.values()), dropped
-
-
-def _read_rejected(folder: Path, config: PrepareConfig) -> tuple[list[dict[str, Any]], list[Record]]:
-    """Return the pairs of a finished `prepare`, and its rejected records."""
-    from seawall.prepare.presets import read_records
-
-    pairs = read_pairs(folder)
-    found = read_manifest(folder)
-    for name in ("modality", "seed"):
-        if found["config"][name] != getattr(config, name):
-            raise ArtifactError(
-                f"{folder} was prepared with {name} {found['config'][name]!r}, now it is {getattr(config, name)!r}. Give the same --{name}."
-            )
-    if not found["counts"]["rejected"]:
-        raise DataError(f"{folder} has no rejected records to try again.")
-    return pairs, list(read_records(str(folder / "rejected.jsonl"), read_jsonl(folder / "rejected.jsonl")))
-
-
-def _extract(
-    records: Sequence[Record], config: PrepareConfig, model: Any
-) -> tuple[list[dict], list[dict], dict[str, Any]]:
-    """Return pairs, rejected lines with their reasons, and what it took."""
-    from seawall.prepare.extract import NotExtractable
-    from seawall.prepare.pairs import describe, make_pair
-    from seawall.prepare.rules import extract_by_rules
-
-    facts: dict[str, Any] = {}
-    if model:
-        from seawall.prepare.ask import extract_by_model
-
-        found, usage = extract_by_model([record.instruction for record in records], model, config.connections)
-        facts["extractor"] = dataclasses.asdict(usage)
-    pairs, rejected = [], []
-    for record in records:
-        try:
-            extraction = found[record.instruction] if model else extract_by_rules(record.instruction)
-            if isinstance(extraction, str):
-                raise NotExtractable(extraction)
-            made = make_pair(record, extraction, seed=config.seed, medium=config.modality, extractor=config.extractor)
-            pairs.append(made)
-        except NotExtractable as reason:
-            line = {**describe(record), **(record.line or {}), "id": record.id, "kind": record.kind}
-            rejected.append({**line, "reason": str(reason)})
-    return pairs, rejected, facts
-
-
-def _explain_nothing(sources: Sequence[str | Path], rejected: Sequence[dict[str, Any]], steps: Counter[str]) -> str:
-    """Say why there is not one pair."""
-    where = ", ".join(map(str, sources))
-    left_out = ", ".join(f"{count} {step}" for step, count in steps.items())
-    if not rejected:
-        advice = " Say by --kind what its requests are." if "not labelled" in steps else ""
-        return f"No record of {where} is left ({left_out}).{advice}"
-    return (
-        f"None of the {len(rejected)} instructions in {where} gave a phrase; the first one: {rejected[0]['reason']}. "
-        "The rules need requests such as 'Explain how to ...'; a model as --extractor takes others."
-    )

@@ -6,6 +6,7 @@ its cache. What the columns mean is said in `presets`.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ def read_rows(source: str | Path, subset: str | None = None, split: str | None =
         DataError: Nothing of this name, a format that is not known, or a file that cannot be read.
     """
     path = Path(source)
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # what it raises is said once, below
     if path.is_dir():
         return enumerate(_load_set(path, subset, split), 1)
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -54,9 +56,14 @@ def _load_set(source: str | Path, subset: str | None, split: str | None) -> Iter
     import datasets
 
     local = isinstance(source, Path)
+    kinds = {FORMATS.get(path.suffix.lower()) for path in source.rglob("*")} - {None} if local else set()
     if local and any((source / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
         found = _guard(source, lambda: datasets.load_from_disk(str(source)))
     else:
+        if len(kinds) > 1:  # `datasets` would take the commoner one and say nothing
+            raise DataError(
+                f"{source} holds files of several formats ({', '.join(sorted(kinds))}). Name the files themselves."
+            )
         which = _find_subset(source, subset) if subset else {}
         found = _guard(source, lambda: datasets.load_dataset(str(source), **which, streaming=local))
     if not hasattr(found, "keys"):
