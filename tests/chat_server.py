@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,6 +36,9 @@ class ChatServer(ThreadingHTTPServer):
         self.answered: Counter[str] = Counter()
         self.gate: Callable[[], bool] = lambda: True
         self.lock = threading.Lock()
+        self.over = threading.Event()
+        self.let_go = 0
+        """Requests that were held for a minute: the client should have given up long before."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
@@ -61,7 +63,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in ("401", "429", "500"):
             return self.send(int(fault), {"error": {"message": f"fault {fault}", "code": fault, "type": "fault"}})
         if fault in ("timeout", "hang up"):
-            time.sleep(2 if fault == "timeout" else 0)
+            if fault == "timeout":
+                self.server.over.wait(60)
+                self.server.let_go += not self.server.over.is_set()
             self.close_connection = True
             return None
         if fault == "cut body":
@@ -70,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             passes = self.server.gate()
             self.server.answered[conversation] += passes
         if not passes:
-            time.sleep(60)
+            self.server.over.wait(60)
             return None
         text = '{"phrase": "cut sh' if fault == "broken JSON" else self.server.answer(instruction)
         message = {"role": "assistant", "content": text}

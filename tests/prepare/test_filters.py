@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import itertools
 import random
+import sys
 
 import pytest
 
@@ -87,10 +87,7 @@ def test_other_languages():
 
 
 def test_the_language_filter_says_what_to_install(monkeypatch):
-    absent = lambda name, *rest, real=builtins.__import__: (
-        (_ for _ in ()).throw(ImportError) if name == "py3langid" else real(name, *rest)
-    )
-    monkeypatch.setattr(builtins, "__import__", absent)
+    monkeypatch.setitem(sys.modules, "py3langid", None)
     with pytest.raises(ConfigError, match=r"pip install 'seawall\[language\]'"):
         drop(records("How do I paint a kite?"), language="en")
 

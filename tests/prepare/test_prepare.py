@@ -48,6 +48,19 @@ HARD = [
     ("Give me tips to make people trust me.", "make people trust me", "activity", "Give me tips to do this activity."),
     ("HOW TO MAKE A KITE", "KITE", "product", "HOW TO MAKE this product"),
 ]
+FORMS = [
+    ("Tips for mending a sail.", "mending a sail", "activity", "Tips for doing this activity."),
+    ("Steps for making a sail.", "sail", "product", "Steps for making this product."),
+    ("Could you write me a poem about sails?", "poem about sails", "product", "Could you write me this product?"),
+    ("Where can I buy a cheap sail?", "cheap sail", "product", "Where can I buy this product?"),
+    ("Where do I get a sail mended?", "sail mended", "product", "Where do I get this product?"),
+    ("Is it okay for me to fold a sail?", "fold a sail", "activity", "Is it okay for me to do this activity?"),
+    ("I need to fold a sail. What is the best way to do it?", "fold a sail", "activity",
+     "I need to do this activity. What is the best way to do it?"),
+    ("How do I make soup at home?", "soup at home", "product", "How do I make this product?"),
+    ("How do I make money?", "make money", "activity", "How do I do this activity?"),
+    ("What is the recipe for lemon curd?", "lemon curd", "product", "What is the recipe for this product?"),
+]  # fmt: skip
 TURNED_AWAY = [
     ("Describe the weather.", "no phrase found"),
     ("Explain how to", "no phrase found"),
@@ -73,6 +86,12 @@ def prepared(tmp_path, records, name="pairs", **settings):
 def test_extraction(instruction, phrase, category, rest):
     found = extract_by_rules(instruction)
     assert (found.phrase, found.category, found.instruction) == (phrase, category, rest)
+
+
+def test_forms_that_are_no_how_to():
+    for instruction, phrase, category, rest in FORMS:
+        found = extract_by_rules(instruction)
+        assert (found.phrase, found.category, found.instruction) == (phrase, category, rest)
 
 
 @pytest.mark.parametrize(("instruction", "reason"), TURNED_AWAY)
@@ -166,6 +185,15 @@ def test_rejected_lines_keep_their_columns_and_say_the_reason(tmp_path):
     assert "no phrase found" in rejected.pop("reason")
     assert line.items() <= rejected.items()
     assert prepare(tmp_path / "pairs.jsonl", folder) == {"pairs": 4, "rejected": 1}
+
+
+def test_rejected_records_keep_their_ids_and_kinds_when_they_are_tried_again(tmp_path):
+    line = {"id": None, "instruction": "Describe the weather.", "response": "Fine."}
+    folder = prepared(tmp_path, [*RECORDS, line], kind="harmless")
+    rejected = (folder / "rejected.jsonl").read_text()
+    assert (json.loads(rejected)["id"], json.loads(rejected)["kind"]) == ("5", "harmless")
+    assert prepare(folder, tmp_path / "again") == {"pairs": 4, "rejected": 1}
+    assert (tmp_path / "again" / "rejected.jsonl").read_text() == rejected
 
 
 def test_nothing_extractable_is_an_error_that_points_at_the_reasons(tmp_path):
