@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         conversation = json.dumps(body["messages"])
-        instruction = body["messages"][1]["content"].removeprefix("Request: ")
+        instruction = body["messages"][min(1, len(body["messages"]) - 1)]["content"].removeprefix("Request: ")
         with self.server.lock:
             self.server.asked.append(body)
             fault = self.server.faults.get(instruction, []).pop(0) if self.server.faults.get(instruction) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -161,7 +162,7 @@ def test_a_few_without_answer_are_rejected_as_such(server, no_waits, tmp_path):
 def test_a_server_that_turns_everything_away_stops_the_run_which_can_go_on(server, tmp_path):
     for record in RECORDS[8:]:
         server.faults[record["instruction"]] = ["401"] * 100
-    with pytest.raises(EngineError, match=r"no answer for 10 instructions in a row .*fault 401.*same\s+command again"):
+    with pytest.raises(EngineError, match=r"no answer to 10 questions in a row .*fault 401.*same\s+command again"):
         ask(tmp_path, connections=2)
     assert len(server.asked) < 8 + 3 * 13
     server.faults.clear()
@@ -179,10 +180,32 @@ def test_a_server_that_turns_everything_away_stops_the_run_which_can_go_on(serve
 )
 def test_an_extractor_that_cannot_be_used(tmp_path, monkeypatch, model, message):
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    with pytest.raises(ConfigError, match=f"The extractor '{model}' cannot be used: .*{message}") as raised:
+    with pytest.raises(ConfigError, match=f"The model '{model}' cannot be used: .*{message}") as raised:
         ask(tmp_path, extractor=model)
     assert "\n" not in str(raised.value) and "[bold]" not in str(raised.value)
     assert not (tmp_path / "pairs").exists()
+
+
+def test_twins_get_the_models_own_answers(server, tmp_path):
+    records = [{**record, "kind": "harmless" if number % 2 else "harmful"} for number, record in enumerate(RECORDS[:6])]
+    server.answer = lambda instruction: (
+        "" if "chair" in instruction or "table" in instruction else f" {instruction} Mine. "
+    )
+    _, pairs = ask(tmp_path, records, extractor="rules", answers=MODEL)
+    own = [(pair["response"] == f"{pair['instruction']} Mine.") for pair in pairs]
+    assert own == [False, True, False, False, False, True], "harmful responses, and where no answer came, stay"
+    assert [len(body["messages"]) for body in server.asked] == [1] * 3
+    manifest = read_json(tmp_path / "pairs" / "manifest.json")
+    assert manifest["own_answers"] == 2 and manifest["answers"]["answers"] == 3
+    ask(tmp_path, records, "video", extractor="rules", answers=MODEL, modality="video")
+    assert len(server.asked) == 3, "answers are kept"
+
+
+def test_a_notebooks_event_loop_is_no_obstacle(server, tmp_path):
+    async def cell():
+        return ask(tmp_path, RECORDS[:3])[0]
+
+    assert asyncio.run(cell()) == {"pairs": 3, "rejected": 0}
 
 
 FOUND = {
@@ -212,15 +235,15 @@ BAD_ANSWERS = [
 
 @pytest.mark.parametrize(("change", "reason"), BAD_ANSWERS)
 def test_every_answer_is_checked(change, reason):
-    from seawall.prepare.ask import _read
+    from seawall.prepare.ask import read_answer
 
-    assert _read("Explain how to paint a kite.", json.dumps(FOUND)).phrase == "paint a kite"
+    assert read_answer("Explain how to paint a kite.", json.dumps(FOUND)).phrase == "paint a kite"
     with pytest.raises(NotExtractable, match=reason):
-        _read("Explain how to paint a kite.", json.dumps({**FOUND, **change}))
+        read_answer("Explain how to paint a kite.", json.dumps({**FOUND, **change}))
 
 
 def test_a_marked_paraphrase_is_taken():
-    from seawall.prepare.ask import _read
+    from seawall.prepare.ask import read_answer
 
     answer = {**FOUND, "phrase": "decorate a kite", "paraphrase": True}
-    assert _read("My kite looks dull, what now?", json.dumps(answer)).phrase == "decorate a kite"
+    assert read_answer("My kite looks dull, what now?", json.dumps(answer)).phrase == "decorate a kite"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from seawall.artifacts import (
     MANIFEST,
@@ -25,8 +26,6 @@ from seawall.phrasing import MEDIA
 from seawall.prepare.presets import KINDS, PRESETS, Columns
 
 if TYPE_CHECKING:
-    from inspect_ai.model import Model
-
     from seawall.prepare.presets import Dropped
 
 log = logging.getLogger(__name__)
@@ -43,6 +42,8 @@ class PrepareConfig:
     """What the embeddings will stand for."""
     extractor: str = "rules"
     """How phrases are found: by rules, or by a model that Inspect reaches, such as openai/gpt-4o-mini, ollama/llama3 or seawall/FOLDER."""
+    answers: str | None = None
+    """A model whose own answers, to the plain instructions, replace the responses of harmless records: that which will be aligned."""
     preset: str = "auto"
     """Schema of the source: auto goes by its columns; else pku-saferlhf, beavertails, hh-rlhf, salad-bench, salad-bench-attacks, alpaca or dolly."""
     columns: Columns = Columns()
@@ -86,6 +87,8 @@ class PrepareConfig:
             faults.append(
                 f"extractor is {self.extractor!r}; --extractor takes 'rules' or a model as Inspect names it, such as openai/gpt-4o-mini"
             )
+        if self.answers is not None and "/" not in self.answers:
+            faults.append(f"answers is {self.answers!r}; it takes a model as Inspect names it, such as ollama/llama3")
         if self.preset not in ("auto", *PRESETS):
             faults.append(f"preset is {self.preset!r}; it must be auto or one of {', '.join(PRESETS)}")
         if self.kind not in (None, *KINDS):
@@ -128,7 +131,7 @@ def prepare(
 
     sources = [source] if isinstance(source, str | Path) else list(source)
     begun = (out / MANIFEST).is_file()
-    model = None if begun else _open_model(config)  # a missing key is said before anything is read
+    clients = {} if begun else run.open_clients(config)  # a missing key is said before anything is read
     retrying = len(sources) == 1 and (Path(sources[0]) / MANIFEST).is_file()
     before, records = run.read_rejected(Path(sources[0]), config) if retrying else ([], [])
     dropped: list[Dropped] = []
@@ -145,7 +148,14 @@ def prepare(
     steps = Counter(drop.step for drop in dropped)
     if claim(out, "prepare", config, inputs, FREE):
         return read_manifest(out)["counts"]
-    extracted, rejected, facts = run.extract_all(records, config, _open_model(config) if begun else model)
+    clients = clients or run.open_clients(config)
+    started = time.perf_counter()
+    extracted, rejected = run.extract_all(records, config, clients.get("extractor"))
+    facts: dict[str, Any] = {}
+    if "answers" in clients:
+        facts["own_answers"] = run.answer_harmless(extracted, clients["answers"])
+    facts |= {use: dataclasses.asdict(client.usage) for use, client in clients.items()}
+    facts["seconds"] = time.perf_counter() - started
     pairs = before + extracted
     if not pairs:
         release(out)
@@ -161,11 +171,3 @@ def prepare(
             len(rejected), len(pairs) + len(rejected), out / "rejected.jsonl", out,
         )  # fmt: skip
     return counts
-
-
-def _open_model(config: PrepareConfig) -> Model | None:
-    if config.extractor == "rules":
-        return None
-    from seawall.prepare.ask import open_model
-
-    return open_model(config.extractor, connections=config.connections, retries=config.retries, timeout=config.timeout)

@@ -18,6 +18,7 @@ from seawall.prepare.sources import read_rows
 
 if TYPE_CHECKING:
     from seawall.prepare import PrepareConfig
+    from seawall.prepare.client import Client
 
 
 def read_sources(sources: Sequence[str | Path], config: PrepareConfig) -> tuple[list[Record], list[Dropped]]:
@@ -59,20 +60,30 @@ def read_rejected(folder: Path, config: PrepareConfig) -> tuple[list[dict[str, A
     return pairs, list(read_records(str(folder / "rejected.jsonl"), read_jsonl(folder / "rejected.jsonl")))
 
 
+def open_clients(config: PrepareConfig) -> dict[str, Client]:
+    """Open the models that a run asks: for phrases (`extractor`), for answers (`answers`), or none."""
+    wanted = {"extractor": config.extractor, "answers": config.answers}
+    names = {use: name for use, name in wanted.items() if name not in (None, "rules")}
+    if not names:
+        return {}
+    from seawall.prepare.client import Client
+
+    limits = {"connections": config.connections, "retries": config.retries, "timeout": config.timeout}
+    return {use: Client(name, **limits) for use, name in names.items()}
+
+
 def extract_all(
-    records: Sequence[Record], config: PrepareConfig, model: Any
-) -> tuple[list[dict], list[dict], dict[str, Any]]:
-    """Return pairs, rejected lines with their reasons, and what it took."""
-    facts: dict[str, Any] = {}
-    if model:
+    records: Sequence[Record], config: PrepareConfig, client: Client | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return pairs, and rejected lines with their reasons."""
+    if client:
         from seawall.prepare.ask import extract_by_model
 
-        found, usage = extract_by_model([record.instruction for record in records], model, config.connections)
-        facts["extractor"] = dataclasses.asdict(usage)
+        found = extract_by_model([record.instruction for record in records], client)
     pairs, rejected = [], []
     for record in records:
         try:
-            extraction = found[record.instruction] if model else extract_by_rules(record.instruction)
+            extraction = found[record.instruction] if client else extract_by_rules(record.instruction)
             if isinstance(extraction, str):
                 raise NotExtractable(extraction)
             made = make_pair(record, extraction, seed=config.seed, medium=config.modality, extractor=config.extractor)
@@ -80,7 +91,22 @@ def extract_all(
         except NotExtractable as reason:
             line = {**describe(record), **(record.line or {}), "id": record.id, "kind": record.kind}
             rejected.append({**line, "reason": str(reason)})
-    return pairs, rejected, facts
+    return pairs, rejected
+
+
+def answer_harmless(pairs: Sequence[dict[str, Any]], client: Client) -> int:
+    """Put a model's own answers in the place of the harmless pairs' responses; return how many it gave.
+
+    A twin then teaches nothing but that the harmless medium is to be answered as the text would be (self-distillation).
+    """
+    from seawall.prepare.ask import answer_by_model
+
+    twins = [pair for pair in pairs if pair["kind"] == "harmless"]
+    own = answer_by_model([pair["instruction"] for pair in twins], client)
+    given = [pair for pair in twins if own[pair["instruction"]]]
+    for pair in given:
+        pair["response"] = own[pair["instruction"]]
+    return len(given)
 
 
 def explain_nothing(sources: Sequence[str | Path], rejected: Sequence[dict[str, Any]], steps: Counter[str]) -> str:
