@@ -146,7 +146,9 @@ def test_nonsense_is_rejected_and_another_extractor_tries_it_again(server, tmp_p
 
 def test_only_nonsense_is_one_message_and_leaves_the_folder_free(server, tmp_path):
     server.answer = lambda _: "Kites are nice."
-    with pytest.raises(DataError, match=r"None of the 3 instructions .* not the JSON asked for"):
+    with pytest.raises(
+        DataError, match=r"None of the 3 instructions .* not the JSON asked for.*can be reached and is able"
+    ):
         ask(tmp_path, RECORDS[:3])
     assert not (tmp_path / "pairs").exists()
 
@@ -155,7 +157,11 @@ def test_a_few_without_answer_are_rejected_as_such(server, no_waits, tmp_path):
     server.faults[RECORDS[0]["instruction"]] = ["500"] * 100
     counts, _ = ask(tmp_path, RECORDS[:4], retries=1)
     (rejected,) = (line for _, line in read_jsonl(tmp_path / "pairs" / "rejected.jsonl"))
-    assert counts == {"pairs": 3, "rejected": 1} and rejected["reason"].startswith("no answer: ")
+    assert (
+        counts == {"pairs": 3, "rejected": 1}
+        and rejected["reason"].startswith("no answer: ")
+        and "fault 500" in rejected["reason"]
+    )
     assert read_json(tmp_path / "pairs" / "manifest.json")["extractor"]["unanswered"] == 1
 
 

@@ -159,7 +159,7 @@ def prepare(
     pairs = before + extracted
     if not pairs:
         release(out)
-        raise DataError(run.explain_nothing(sources, rejected, steps))
+        raise DataError(run.explain_nothing(sources, rejected, steps, config.extractor))
     reopen(out, config, inputs)
     counts = {"pairs": len(pairs), "rejected": len(rejected), **steps}
     for name, rows in (("dropped", dropped), ("rejected", rejected), ("pairs", pairs)):

@@ -145,6 +145,8 @@ class Client:
 
 def _say(error: BaseException) -> str:
     """Return an error of Inspect or of a client as one line of plain text."""
+    if hasattr(error, "last_attempt"):  # Inspect's retries are used up: the last fault says more
+        error = error.last_attempt.exception() or error
     text = str(getattr(error, "message", "") or error) or type(error).__name__
     if type(error).__name__ == "PrerequisiteError":  # rich markup
         with contextlib.suppress(MarkupError):

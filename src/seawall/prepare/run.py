@@ -109,14 +109,19 @@ def answer_harmless(pairs: Sequence[dict[str, Any]], client: Client) -> int:
     return len(given)
 
 
-def explain_nothing(sources: Sequence[str | Path], rejected: Sequence[dict[str, Any]], steps: Counter[str]) -> str:
+def explain_nothing(
+    sources: Sequence[str | Path], rejected: Sequence[dict[str, Any]], steps: Counter[str], extractor: str
+) -> str:
     """Say why there is not one pair."""
     where = ", ".join(map(str, sources))
     left_out = ", ".join(f"{count} {step}" for step, count in steps.items())
     if not rejected:
         advice = " Say by --kind what its requests are." if "not labelled" in steps else ""
         return f"No record of {where} is left ({left_out}).{advice}"
-    return (
-        f"None of the {len(rejected)} instructions in {where} gave a phrase; the first one: {rejected[0]['reason']}. "
+    advice = (
         "The rules need requests such as 'Explain how to ...'; a model as --extractor takes others."
+        if extractor == "rules"
+        else f"See whether {extractor} can be reached and is able to do this; --extractor rules needs no model."
     )
+    reason = rejected[0]["reason"].rstrip(".")
+    return f"None of the {len(rejected)} instructions in {where} gave a phrase; the first one: {reason}. {advice}"
