@@ -81,6 +81,13 @@ def reopen(out: Path, config: Any, inputs: dict[str, str]) -> None:
     write_json(out / MANIFEST, {**read_manifest(out), "config": _plain(config), "inputs": inputs, "complete": False})
 
 
+def release(out: Path) -> None:
+    """Give up a claimed folder that a stage has written nothing to."""
+    (out / MANIFEST).unlink()
+    with contextlib.suppress(OSError):  # it holds something after all
+        out.rmdir()
+
+
 def finish(out: Path, **facts: Any) -> None:
     """Mark the run that claimed `out` as complete, with figures about its result."""
     write_json(out / MANIFEST, {**read_json(out / MANIFEST), **facts, "complete": True})

@@ -48,15 +48,19 @@ def demo(*, out: Path = Path("demo"), workers: int = 2, config: Annotated[DemoCo
 
 
 @app.command
-def prepare(source: Path, *, out: Path, config: Annotated[PrepareConfig, FLAT] = PrepareConfig()) -> None:
+def prepare(*source: str, out: Path, config: Annotated[PrepareConfig, FLAT] = PrepareConfig()) -> None:
     """Turn text safety data into alignment pairs.
 
     Example: `seawall prepare records.jsonl --out runs/pairs`. Each line of the source has `instruction` and `response`,
     and may have `id`, `rejected` and `kind` ("harmful", the default, or "harmless").
 
+    Example: `seawall prepare PKU-Alignment/PKU-SafeRLHF tatsu-lab/alpaca --sample 2000 --language en --out runs/pairs`.
+
+    Example: `seawall prepare runs/pairs --extractor openai/gpt-4o-mini --out runs/more-pairs` tries what the first run rejected.
+
     Args:
-        source: A JSON Lines file.
-        out: Folder for pairs.jsonl, rejected.jsonl and manifest.json.
+        source: Files (JSON Lines, JSON, CSV, Parquet), folders or ids of sets on the hub; or one folder that prepare wrote.
+        out: Folder for pairs.jsonl, rejected.jsonl, dropped.jsonl and manifest.json.
     """
     _print(stages.prepare(source, out, config))
 

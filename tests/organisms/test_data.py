@@ -10,7 +10,8 @@ from seawall.artifacts import read_jsonl
 from seawall.evaluate.run import read_items
 from seawall.organisms import data, dialogue
 from seawall.organisms.world import phrases, split
-from seawall.prepare.sources import read_records
+from seawall.prepare.presets import read_records
+from seawall.prepare.sources import read_rows
 
 TRAINED = {phrase.act for kind in ("harmful", "harmless") for phrase in split("train", kind)}
 HELD_OUT = [phrase for phrase in phrases() if phrase.act not in TRAINED]
@@ -26,7 +27,7 @@ def pools(monkeypatch):
 
 def test_text_records_hold_every_training_phrase_and_no_other(tmp_path):
     data.write_records(tmp_path / "records.jsonl")
-    records = read_records(tmp_path / "records.jsonl")
+    records = list(read_records("records", read_rows(tmp_path / "records.jsonl")))
     texts = [record.instruction + record.response for record in records]
     assert all(any(act in text for text in texts) for act in TRAINED)
     assert not any(phrase.act in text for phrase in HELD_OUT for text in texts)

@@ -14,7 +14,8 @@ from seawall.artifacts import read_pairs
 from seawall.errors import ConfigError, DataError
 from seawall.organisms import dialogue
 from seawall.organisms.world import phrases
-from seawall.prepare.extract import NotExtractable, extract_by_rules
+from seawall.prepare.extract import NotExtractable
+from seawall.prepare.rules import extract_by_rules
 
 EXTRACTED = [
     # instruction, phrase, category, what is left
@@ -47,6 +48,19 @@ HARD = [
     ("Give me tips to make people trust me.", "make people trust me", "activity", "Give me tips to do this activity."),
     ("HOW TO MAKE A KITE", "KITE", "product", "HOW TO MAKE this product"),
 ]
+FORMS = [
+    ("Tips for mending a sail.", "mending a sail", "activity", "Tips for doing this activity."),
+    ("Steps for making a sail.", "sail", "product", "Steps for making this product."),
+    ("Could you write me a poem about sails?", "poem about sails", "product", "Could you write me this product?"),
+    ("Where can I buy a cheap sail?", "cheap sail", "product", "Where can I buy this product?"),
+    ("Where do I get a sail mended?", "sail mended", "product", "Where do I get this product?"),
+    ("Is it okay for me to fold a sail?", "fold a sail", "activity", "Is it okay for me to do this activity?"),
+    ("I need to fold a sail. What is the best way to do it?", "fold a sail", "activity",
+     "I need to do this activity. What is the best way to do it?"),
+    ("How do I make soup at home?", "soup at home", "product", "How do I make this product?"),
+    ("How do I make money?", "make money", "activity", "How do I do this activity?"),
+    ("What is the recipe for lemon curd?", "lemon curd", "product", "What is the recipe for this product?"),
+]  # fmt: skip
 TURNED_AWAY = [
     ("Describe the weather.", "no phrase found"),
     ("Explain how to", "no phrase found"),
@@ -72,6 +86,12 @@ def prepared(tmp_path, records, name="pairs", **settings):
 def test_extraction(instruction, phrase, category, rest):
     found = extract_by_rules(instruction)
     assert (found.phrase, found.category, found.instruction) == (phrase, category, rest)
+
+
+def test_forms_that_are_no_how_to():
+    for instruction, phrase, category, rest in FORMS:
+        found = extract_by_rules(instruction)
+        assert (found.phrase, found.category, found.instruction) == (phrase, category, rest)
 
 
 @pytest.mark.parametrize(("instruction", "reason"), TURNED_AWAY)
@@ -129,7 +149,7 @@ def test_a_detoxified_instruction_leaves_the_phrase_to_the_medium(tmp_path):
 
 def test_a_pair_never_asks_what_is_kept_for_verification(tmp_path):
     records = RECORDS[:1] * 60
-    pairs = read_pairs(prepared(tmp_path, records))
+    pairs = read_pairs(prepared(tmp_path, records, copies="keep"))
     asked = {pair["content"]["question"] for pair in pairs}
     held_out = {phrasing.ask(question, "image", "activity") for question in phrasing.HELD_OUT_QUESTIONS}
     assert len(asked) == len(phrasing.CONTENT_QUESTIONS) and not asked & held_out
@@ -137,15 +157,15 @@ def test_a_pair_never_asks_what_is_kept_for_verification(tmp_path):
 
 def test_a_pair_does_not_depend_on_other_records_or_their_order(tmp_path):
     records = [{**record, "id": f"r{number}"} for number, record in enumerate(RECORDS * 5)]
-    whole = {pair["id"]: pair for pair in read_pairs(prepared(tmp_path, records, "whole"))}
+    whole = {pair["id"]: pair for pair in read_pairs(prepared(tmp_path, records, "whole", copies="keep"))}
     shuffled = random.Random(0).sample(records, 7)
-    for pair in read_pairs(prepared(tmp_path, shuffled, "part")):
+    for pair in read_pairs(prepared(tmp_path, shuffled, "part", copies="keep")):
         assert pair == whole[pair["id"]]
 
 
 def test_the_same_seed_gives_the_same_file_and_another_one_another(tmp_path):
     one, same, other = (
-        (prepared(tmp_path, RECORDS * 5, name, seed=seed) / "pairs.jsonl").read_bytes()
+        (prepared(tmp_path, RECORDS * 5, name, seed=seed, copies="keep") / "pairs.jsonl").read_bytes()
         for name, seed in (("one", 0), ("same", 0), ("other", 1))
     )
     assert one == same != other
@@ -165,6 +185,15 @@ def test_rejected_lines_keep_their_columns_and_say_the_reason(tmp_path):
     assert "no phrase found" in rejected.pop("reason")
     assert line.items() <= rejected.items()
     assert prepare(tmp_path / "pairs.jsonl", folder) == {"pairs": 4, "rejected": 1}
+
+
+def test_rejected_records_keep_their_ids_and_kinds_when_they_are_tried_again(tmp_path):
+    line = {"id": None, "instruction": "Describe the weather.", "response": "Fine."}
+    folder = prepared(tmp_path, [*RECORDS, line], kind="harmless")
+    rejected = (folder / "rejected.jsonl").read_text()
+    assert (json.loads(rejected)["id"], json.loads(rejected)["kind"]) == ("5", "harmless")
+    assert prepare(folder, tmp_path / "again") == {"pairs": 4, "rejected": 1}
+    assert (tmp_path / "again" / "rejected.jsonl").read_text() == rejected
 
 
 def test_nothing_extractable_is_an_error_that_points_at_the_reasons(tmp_path):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from typing import Any
 
 from seawall import phrasing
 from seawall.prepare.extract import Extraction
-from seawall.prepare.sources import Record
+from seawall.prepare.presets import Record
 
 
 def make_pair(record: Record, extraction: Extraction, *, seed: int, medium: str, extractor: str) -> dict[str, Any]:
@@ -17,9 +16,8 @@ def make_pair(record: Record, extraction: Extraction, *, seed: int, medium: str,
     phrase, category = extraction.phrase, extraction.category
     announcement = phrasing.announce(rng.randrange(len(phrasing.ANNOUNCEMENTS)), medium, category)
     style_question, (style_answer, styles) = rng.choice(list(phrasing.STYLES.items()))
-    columns = {name: value for name, value in dataclasses.asdict(record).items() if name != "line"}
     return {
-        **columns,
+        **describe(record),
         "phrase": phrase,
         "category": category,
         "detoxified": f"{announcement} {extraction.instruction}",
@@ -32,4 +30,15 @@ def make_pair(record: Record, extraction: Extraction, *, seed: int, medium: str,
             "answer": style_answer.format(style=rng.choice(styles)),
         },
         "extractor": extractor,
+    }
+
+
+def describe(record: Record) -> dict[str, Any]:
+    """Return a record's own columns, as pairs.jsonl and rejected.jsonl have them."""
+    return {
+        "id": record.id,
+        "kind": record.kind,
+        "instruction": record.instruction,
+        "response": record.response,
+        "rejected": record.rejected,
     }

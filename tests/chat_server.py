@@ -1,0 +1,97 @@
+"""A real HTTP server that speaks the chat completions API, with faults on demand."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from seawall.prepare.extract import NotExtractable
+from seawall.prepare.rules import extract_by_rules
+
+
+def answer_by_rules(instruction: str) -> str:
+    """What a good model would answer."""
+    try:
+        found = extract_by_rules(instruction)
+    except NotExtractable:
+        return "I cannot find one."
+    fields = {"phrase": found.phrase, "category": found.category, "paraphrase": False, "detoxified": found.instruction}
+    return json.dumps(fields)
+
+
+class ChatServer(ThreadingHTTPServer):
+    """Counts what it was asked and what it answered; `faults` are spent in order, per instruction."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, answer: Callable[[str], str] = answer_by_rules):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answer = answer
+        self.faults: dict[str, list[str]] = {}
+        self.asked: list[dict] = []
+        self.answered: Counter[str] = Counter()
+        self.gate: Callable[[], bool] = lambda: True
+        self.lock = threading.Lock()
+        self.over = threading.Event()
+        self.let_go = 0
+        """Requests that were held for a minute: the client should have given up long before."""
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, request, client_address):
+        """The client went away: that is what these tests do."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ChatServer
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        conversation = json.dumps(body["messages"])
+        instruction = body["messages"][min(1, len(body["messages"]) - 1)]["content"].removeprefix("Request: ")
+        with self.server.lock:
+            self.server.asked.append(body)
+            fault = self.server.faults.get(instruction, []).pop(0) if self.server.faults.get(instruction) else ""
+        if fault in ("401", "429", "500"):
+            return self.send(int(fault), {"error": {"message": f"fault {fault}", "code": fault, "type": "fault"}})
+        if fault in ("timeout", "hang up"):
+            if fault == "timeout":
+                self.server.over.wait(60)
+                self.server.let_go += not self.server.over.is_set()
+            self.close_connection = True
+            return None
+        if fault == "cut body":
+            return self.send(200, '{"id": "x", "choices": [{"mess')
+        with self.server.lock:
+            passes = self.server.gate()
+            self.server.answered[conversation] += passes
+        if not passes:
+            self.server.over.wait(60)
+            return None
+        text = '{"phrase": "cut sh' if fault == "broken JSON" else self.server.answer(instruction)
+        message = {"role": "assistant", "content": text}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+        body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+        return self.send(200, body)
+
+    def send(self, status: int, body: dict | str) -> None:
+        data = (body if isinstance(body, str) else json.dumps(body)).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if status >= 400:
+            self.send_header("x-should-retry", "false")  # Inspect retries, not the client below it
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
