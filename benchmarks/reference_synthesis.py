@@ -1,7 +1,7 @@
 """The baseline of every speed figure: the synthesis of the paper, written straightforwardly.
 
     python benchmarks/reference_synthesis.py --tune [--json]
-    python benchmarks/reference_synthesis.py --pairs DIR --embeddings-out DIR
+    python benchmarks/reference_synthesis.py --pairs DIR --embeddings-out DIR [--twins]
 
 One record at a time, from a blank, with two auxiliary rows a step (one content, one style), Adam, a fixed number of
 steps. What anyone would write is there: the model is frozen, a record's batch is made once, the encoder's layers are not
@@ -97,12 +97,20 @@ def choose(table: list[dict[str, float]]) -> dict[str, float]:
     )
 
 
-def write_store(model: str, pairs: Path, out: Path) -> dict[str, Any]:
-    """Write the reference's embeddings of the harmful records as `seawall synthesize` would; return its summary."""
+def write_store(model: str, pairs: Path, out: Path, twins: bool = False) -> dict[str, Any]:
+    """Write the reference's embeddings, of the harmful records alone unless there are `twins`, as `seawall synthesize` would."""
     loaded = load_model(model, modality=read_modality(pairs))
     loaded.model.requires_grad_(False)
     config = SynthesizeConfig(
-        copies=1, twins=False, start="blank", content_questions=1, rate=RATE, threshold=0, max_steps=STEPS, starts=1
+        copies=1,
+        twins=twins,
+        start="blank",
+        warm_start=0,
+        content_questions=1,
+        rate=RATE,
+        threshold=0,
+        max_steps=STEPS,
+        starts=1,
     )
     claim(
         out,
@@ -110,7 +118,7 @@ def write_store(model: str, pairs: Path, out: Path) -> dict[str, Any]:
         config,
         {"model": loaded.fingerprint, "pairs": hash_file(pairs / "pairs.jsonl"), "bank": BLANK},
     )
-    wanted = {pair["id"]: pair for pair in read_pairs(pairs) if pair["kind"] == "harmful"}
+    wanted = {pair["id"]: pair for pair in read_pairs(pairs) if twins or pair["kind"] == "harmful"}
     store, blank = EmbeddingStore(out), encode_media(loaded, [BLANK])
     writer = Writer(store, wanted, before=[])
     for record, pair in wanted.items():
@@ -130,6 +138,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="print VSR by rate and steps, and the choice")
     parser.add_argument("--pairs", type=Path, help="folder of `seawall prepare`")
     parser.add_argument("--embeddings-out", type=Path, help="folder for a store of the reference's embeddings")
+    parser.add_argument("--twins", action="store_true", help="of harmless records too, which the paper does not have")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if arguments.tune:
@@ -138,7 +147,7 @@ def main() -> None:
         table = tune(loaded, make_data()[0])
         result = {"table": table, "chosen": choose(table)}
     elif arguments.pairs and arguments.embeddings_out:
-        result = write_store(arguments.model, arguments.pairs, arguments.embeddings_out)
+        result = write_store(arguments.model, arguments.pairs, arguments.embeddings_out, arguments.twins)
     else:
         parser.error("give --tune, or --pairs and --embeddings-out")
     if arguments.json or not arguments.tune:
