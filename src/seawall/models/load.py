@@ -160,9 +160,9 @@ def _locate(name: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _chat(path: str, family: Family, blank: float | None, longest: int | None) -> Chat:
-    from transformers import AutoProcessor
+    from seawall.models.videos import load_processor
 
-    return Chat(AutoProcessor.from_pretrained(path), family, blank=blank, longest=longest)
+    return Chat(load_processor(path), family, blank=blank, longest=longest)
 
 
 def _load_adapter(model: Any, adapter: Path) -> Any:

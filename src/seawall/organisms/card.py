@@ -29,7 +29,7 @@ TEXT = {
 }
 
 
-def measure_organism(folder: Path) -> dict[str, dict[str, float]]:
+def measure_organism(folder: Path, modality: str = "image") -> dict[str, dict[str, float]]:
     """Measure an organism on every phrase of its world, each drawn once as picture and once as writing.
 
     Returns:
