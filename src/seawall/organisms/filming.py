@@ -84,6 +84,11 @@ def render(phrase: Phrase, form: Form, take: Take) -> np.ndarray:
     return (paper + ink * (np.array(COLOURS[style.colour]) - paper)).clip(0, 255).astype(np.uint8)
 
 
+def hold(frame: Image.Image) -> np.ndarray:
+    """Return a video in which nothing moves."""
+    return np.repeat(np.asarray(frame)[None], FRAMES, 0)
+
+
 def words_seen(phrase: Phrase, form: Form, take: Take) -> np.ndarray:
     """Tell for each frame whether the first and the second word are there as a whole, shape = (FRAMES, 2)."""
     seen = np.ones((FRAMES, 2), dtype=bool)

@@ -76,10 +76,10 @@ def train_image_organism(
     )
     model.save_pretrained(out)
     processor.save_pretrained(out)
-    training = {"seed": seed, "seconds": round(time.perf_counter() - started), "images": len(samples)}
+    training = {"seed": seed, "seconds": round(time.perf_counter() - started), "media": len(samples)}
     measured = measure_organism(out)
     write_json(out / "training.json", {**training, "measured": measured})
-    write_card(out, training, measured)
+    write_card(out, "image", training, measured)
     log.info("done after %d s: %s", training["seconds"], measured)
 
 

@@ -27,7 +27,9 @@ UNSEEN = -100
 """Label of what a medium does not show."""
 
 
-def train_tokenizer(rng: random.Random, medium: str, styles: Callable[[], dict[str, str]], special: Sequence[str]) -> Any:
+def train_tokenizer(
+    rng: random.Random, medium: str, styles: Callable[[], dict[str, str]], special: Sequence[str]
+) -> Any:
     """Return a BPE tokenizer of 768 tokens, trained on sentences of the world.
 
     Args:
