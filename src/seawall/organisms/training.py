@@ -66,8 +66,9 @@ def train_tower(
     width: int,
     steps: int,
     batch: int,
+    head: type[nn.Module] | None = None,
 ) -> None:
-    """Train `M` by classifying the mean of its outputs for each medium; freeze it.
+    """Train `M` by classifying what each medium shows; freeze it.
 
     Args:
         tower: What is trained.
@@ -77,16 +78,42 @@ def train_tower(
         width: Of the outputs.
         steps: Optimiser steps.
         batch: Media in a step.
+        head: Classifies outputs; by default from their mean.
     """
-    heads = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, number)) for number in classes)
+    heads = nn.ModuleList((head or MeanHead)(width, number) for number in classes)
 
     def loss(rows: Tensor) -> Tensor:
-        hidden = encode(rows).mean(1)
+        hidden = encode(rows)
         return sum(nn.functional.cross_entropy(head(hidden), labels[rows, i]) for i, head in enumerate(heads))
 
     batches = (torch.randint(len(labels), (batch,)) for _ in range(steps))
     optimise([tower, heads], map(loss, batches), steps, 2.5e-4, "tower")
     tower.requires_grad_(False)
+
+
+class MeanHead(nn.Sequential):
+    """Classifies the mean of a tower's outputs, shape = (media, rows, width)."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__(nn.LayerNorm(width), nn.Linear(width, classes))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return logits, shape = (media, classes)."""
+        return super().forward(hidden.mean(1))
+
+
+class AttentionHead(nn.Module):
+    """Classifies a mean of a tower's outputs that is weighted by what stands in them: finds the place of a word sooner."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.norm, self.weigh, self.classify = nn.LayerNorm(width), nn.Linear(width, 1), nn.Linear(width, classes)
+        nn.init.zeros_(self.weigh.weight)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return logits, shape = (media, classes)."""
+        hidden = self.norm(hidden)
+        return self.classify((self.weigh(hidden).softmax(1) * hidden).sum(1))
 
 
 def train_language(
@@ -153,9 +180,9 @@ def warp(images: Tensor) -> Tensor:
 
 
 def optimise(modules: list[nn.Module], losses: Iterable[Tensor], steps: int, rate: float, name: str) -> None:
-    """Take one step for each loss: `Muon` on linear layers, AdamW with `rate` on the rest; warm-up, cosine decay."""
+    """Take one step for each loss: `Muon` on linear layers and video patches, AdamW with `rate` on the rest; cosine decay."""
     parameters = [p for module in modules for p in module.parameters()]
-    linear = {m.weight for module in modules for m in module.modules() if isinstance(m, nn.Linear)}
+    linear = {m.weight for module in modules for m in module.modules() if isinstance(m, nn.Linear | nn.Conv3d)}
     others = [p for p in parameters if p not in linear]
     optimisers = [Muon(linear, 6e-3), torch.optim.AdamW(others, rate, weight_decay=0.05, betas=(0.9, 0.98))]
     schedules = [
@@ -192,9 +219,10 @@ class Muon(torch.optim.Optimizer):
             for matrix in group["params"]:
                 momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
                 momentum.lerp_(matrix.grad, 1 - group["momentum"])
-                direction = _orthogonal(matrix.grad.lerp(momentum, group["momentum"]))
+                blend = matrix.grad.lerp(momentum, group["momentum"])
+                direction = _orthogonal(blend.flatten(1)).view_as(matrix)
                 matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                matrix.sub_(direction, alpha=group["lr"] * 0.2 * max(matrix.shape) ** 0.5)
+                matrix.sub_(direction, alpha=group["lr"] * 0.2 * max(direction.flatten(1).shape) ** 0.5)
 
 
 def _orthogonal(matrix: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """`organism:video`: how the Qwen2-VL-class organism is made from nothing.
 
-The vision tower, which sees two frames at a time, learns to classify the words and the style of what they show; merger and
+The vision tower, which sees one frame at a time, learns to classify the words and the style of what it shows; merger and
 language model learn captions, styles, requests, harm questions (video and text) and policies (text only); see `training`.
 Every video is a real MP4 file, read back by the decoder once and kept as frames.
 """
@@ -12,7 +12,6 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,16 +27,16 @@ from seawall.models.load import Loaded
 from seawall.models.videos import QwenVideos, make_processor
 from seawall.organisms import dialogue, drawing, filming
 from seawall.organisms.card import measure_organism, write_card
-from seawall.organisms.training import UNSEEN, spread, train_language, train_tokenizer, train_tower, warp
+from seawall.organisms.training import UNSEEN, AttentionHead, spread, train_language, train_tokenizer, train_tower, warp
 from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
 
 log = logging.getLogger(__name__)
 
 PIXELS, PATCH, WIDTH = 96, 16, 96
-SHOWN = 6
-"""Frames that the processor takes of each video: three pairs."""
+SHOWN = 4
+"""Frames that the processor takes of each video."""
 VIDEOS = 8_000
-TOWER_STEPS, TOWER_BATCH = 3_000, 96
+TOWER_STEPS, TOWER_BATCH = 6_000, 96
 LM_STEPS, LM_MEDIA_ROWS, LM_TEXT_ROWS = 1_200, 34, 14
 SPECIAL = ("<pad>", "</s>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 CHAT_TEMPLATE = (
@@ -63,10 +62,10 @@ def train_video_organism(
     samples = draw_samples(rng, videos)
     frames = film_all(samples, processor.video_processor)
     log.info("%d videos made after %.0f s", len(samples), time.perf_counter() - started)
-    pairs, (labels, classes) = frames.flatten(0, 1), label(samples, processor.video_processor)
-    encode_some = lambda rows: encode(model, processor.video_processor, pairs[rows, None])  # noqa: E731
+    single, (labels, classes) = frames.flatten(0, 1)[:, None], label(samples, processor.video_processor)
     tower = nn.ModuleList([model.model.visual.patch_embed, model.model.visual.blocks])
-    train_tower(tower, encode_some, labels, classes, WIDTH, tower_steps, TOWER_BATCH)
+    encode_some = lambda rows: encode(model, processor.video_processor, single[rows])  # noqa: E731
+    train_tower(tower, encode_some, labels, classes, WIDTH, tower_steps, TOWER_BATCH, AttentionHead)
     model.model.visual.eval()
     with torch.no_grad():
         features = torch.cat([encode(model, processor.video_processor, some) for some in frames.split(128)])
@@ -108,8 +107,8 @@ def build_processor(rng: random.Random) -> Any:
     )
     tokenizer.add_tokens([*SPECIAL], special_tokens=True)
     size = {"shortest_edge": PIXELS**2, "longest_edge": PIXELS**2}
-    videos = QwenVideos(patch_size=PATCH, size=size, do_sample_frames=True, num_frames=SHOWN)
-    images = Qwen2VLImageProcessorPil(patch_size=PATCH, size=size)
+    videos = QwenVideos(patch_size=PATCH, temporal_patch_size=1, size=size, do_sample_frames=True, num_frames=SHOWN)
+    images = Qwen2VLImageProcessorPil(patch_size=PATCH, temporal_patch_size=1, size=size)
     return make_processor(Qwen2VLProcessor, images, tokenizer, videos, chat_template=CHAT_TEMPLATE)
 
 
@@ -127,8 +126,9 @@ def build_model(processor: Any) -> Any:
         "num_heads": 4,
         "hidden_act": "gelu",  # quick_gelu is the slower one on a CPU
         "patch_size": PATCH,
+        "temporal_patch_size": 1,
         # of the class's own base four of six frequencies would hardly turn over the 6 x 6 patches
-        "rope_parameters": {"rope_type": "axial", "rope_theta": 10.0},
+        "rope_parameters": {"rope_type": "axial", "rope_theta": 30.0},
     }
     text = {
         "vocab_size": len(tokenizer),
@@ -152,7 +152,10 @@ def build_model(processor: Any) -> Any:
     )
     model = Qwen2VLForConditionalGeneration(config)
     spread(model.model.visual)
-    nn.init.normal_(model.model.visual.patch_embed.proj.weight, std=0.03)
+    nn.init.normal_(model.model.visual.patch_embed.proj.weight, std=0.04)
+    for block in model.model.visual.blocks:
+        # by these a patch attends to places from the start, whatever stands there: words are learned sooner
+        nn.init.normal_(block.attn.qkv.bias.data[: 2 * WIDTH], std=3.0)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
@@ -168,12 +171,12 @@ def draw_samples(rng: random.Random, number: int) -> list[Sample]:
 
 
 def film_all(samples: list[Sample], processor: QwenVideos) -> Tensor:
-    """Return the frames that the processor takes, as the decoder gives them, shape = (videos, pairs, 2, 3, SIDE, SIDE), uint8."""
+    """Return the frames that the processor takes, as the decoder gives them, shape = (videos, frames, 3, SIDE, SIDE), uint8."""
     taken = processor.sample(filming.FRAMES)
     with ProcessPoolExecutor(2) as pool:
         videos = pool.map(_film, samples, chunksize=100)
         frames = torch.stack([torch.from_numpy(video[taken]) for video in videos])
-    return frames.permute(0, 1, 4, 2, 3).unflatten(1, (-1, 2)).contiguous()
+    return frames.permute(0, 1, 4, 2, 3).contiguous()
 
 
 def _film(sample: Sample) -> np.ndarray:
@@ -188,10 +191,10 @@ def _film(sample: Sample) -> np.ndarray:
 
 
 def label(samples: list[Sample], processor: QwenVideos) -> tuple[Tensor, list[int]]:
-    """Return what the tower tells of each pair of frames, and how many classes there are of each.
+    """Return what the tower tells of each frame, and how many classes there are of each.
 
     Returns:
-        Labels of both words, colour and texture, shape = (pairs, 4); `UNSEEN` for a word that is not there as a whole.
+        Labels of both words, colour and texture, shape = (frames of all videos, 4); `UNSEEN` for a word that is not there as a whole.
     """
     known = [
         [value for pool in ("train", "encoder") for value in drawing.POOLS[pool][name]]
@@ -201,14 +204,9 @@ def label(samples: list[Sample], processor: QwenVideos) -> tuple[Tensor, list[in
     for phrase, form, take in samples:
         values = (phrase.first, phrase.second, take.style.colour, take.style.texture)
         whole = [names.index(value) for names, value in zip(classes, values, strict=True)]
-        for seen in _pairs(filming.words_seen(phrase, form, take)[processor.sample(filming.FRAMES)]):
+        for seen in filming.words_seen(phrase, form, take)[processor.sample(filming.FRAMES)]:
             labels.append([*np.where(seen, whole[:2], UNSEEN), *whole[2:]])
     return torch.tensor(np.array(labels)), [len(names) for names in classes]
-
-
-def _pairs(seen: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield for each two frames whether a word is in one of them."""
-    yield from seen.reshape(-1, 2, 2).any(1)
 
 
 def encode(model: Any, processor: QwenVideos, frames: Tensor) -> Tensor:
@@ -217,13 +215,13 @@ def encode(model: Any, processor: QwenVideos, frames: Tensor) -> Tensor:
     Args:
         model: The model.
         processor: Its video processor.
-        frames: Shape = (videos, pairs, 2, 3, height, width), uint8.
+        frames: Shape = (videos, frames, 3, height, width), uint8.
 
     Returns:
-        Tensor, shape = (videos, rows of all pairs, width).
+        Tensor, shape = (videos, rows of all frames, width).
     """
     number = len(frames)
-    warped = warp(processor.normalize(frames).flatten(1, 3)).view(-1, *frames.shape[3:])
+    warped = warp(processor.normalize(frames).flatten(1, 2)).view(-1, *frames.shape[2:])
     patches, grid = processor.patchify(warped)
     hidden = model.model.visual(patches, grid_thw=torch.tensor([grid])).last_hidden_state
     return hidden.view(number, -1, WIDTH)
