@@ -62,12 +62,18 @@ class QwenVideos(PushToHubMixin):  # by which processors know what they have to 
                 "`num_frames`. Install torchvision."
             )
 
-    def __call__(self, videos: Sequence[Any], **_: Any) -> Any:
+    def __call__(self, videos: Sequence[Any], *, return_metadata: bool = False, **_: Any) -> Any:
         """Return `pixel_values_videos`, shape = (patches of all videos, values), and `video_grid_thw`."""
         from transformers import BatchFeature
+        from transformers.video_utils import make_batched_metadata
 
         patches, grids = zip(*map(self._process, videos), strict=True)
-        return BatchFeature({"pixel_values_videos": torch.cat(patches), "video_grid_thw": torch.tensor(grids)})
+        made = BatchFeature({"pixel_values_videos": torch.cat(patches), "video_grid_thw": torch.tensor(grids)})
+        if return_metadata:
+            made["video_metadata"] = make_batched_metadata(videos, video_metadata=None)
+            for video, metadata in zip(videos, made["video_metadata"], strict=True):
+                metadata.frames_indices = self.sample(len(video))
+        return made
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the published class would save, so that it loads where torchvision is present."""
@@ -148,7 +154,7 @@ def load_processor(path: str) -> Any:
 
 def make_processor(cls: type, images: Any, tokenizer: Any, videos: QwenVideos, *, chat_template: str) -> Any:
     """Return a processor of a class of transformers, whose check of its parts' classes would refuse `QwenVideos`."""
-    own = {"check_argument_for_proper_class": lambda *_: None, "__init__": cls.__init__}
+    own = {"check_argument_for_proper_class": lambda *_: None, "__init__": cls.__init__, "__module__": cls.__module__}
     return type(cls.__name__, (cls,), own)(images, tokenizer, videos, chat_template=chat_template)
 
 
