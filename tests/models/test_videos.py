@@ -22,7 +22,7 @@ ORGANISM = {"patch_size": 16, "size": {"shortest_edge": 96**2, "longest_edge": 9
 SETTINGS = [
     {},
     {**ORGANISM, "num_frames": 6, "cap_pixels_per_frame": False},
-    {"size": {"shortest_edge": 56**2, "longest_edge": 112**2}, "cap_pixels_per_frame": True, "max_video_tokens": 40},
+    {"size": {"shortest_edge": 56**2, "longest_edge": 112**2}, "cap_pixels_per_frame": True, "max_video_tokens": 20},
     {"do_normalize": False},
     {"do_rescale": False, "merge_size": 1, "temporal_patch_size": 3},
     {"min_pixels": 56**2, "max_pixels": 84**2},
