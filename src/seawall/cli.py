@@ -78,7 +78,7 @@ def synthesize(
     Example: `seawall synthesize --model organism:image --pairs runs/pairs --bank images --out runs/embeddings`
 
     Args:
-        model: A folder in Hugging Face format, a hub id, or organism:image.
+        model: A folder in Hugging Face format, a hub id, organism:image or organism:video.
         pairs: Folder made by `seawall prepare`.
         out: Folder for the embeddings.
         bank: Folder of real, harmless, unlabelled media to start from.
@@ -103,7 +103,7 @@ def align(
     Without media: add `--mixture.media-harmless 0`.
 
     Args:
-        model: A folder in Hugging Face format, a hub id, or organism:image.
+        model: A folder in Hugging Face format, a hub id, organism:image or organism:video.
         pairs: Folder made by `seawall prepare`.
         out: Folder for the adapter, its card and its checkpoints.
         embeddings: Folder made by `seawall synthesize`.
@@ -127,7 +127,7 @@ def evaluate(
     Example: `seawall evaluate --model organism:image --adapter runs/adapter --benchmark organism --data demo/benchmark --out runs/evaluation`
 
     Args:
-        model: A folder in Hugging Face format, a hub id, or organism:image.
+        model: A folder in Hugging Face format, a hub id, organism:image or organism:video.
         data: Folder of the benchmark.
         out: Folder for answers.jsonl and results.json.
         adapter: Folder made by `seawall align`.
