@@ -11,7 +11,7 @@ from seawall.errors import ArtifactError, ModelError
 
 ORGANISMS = {
     "image": "LLaVA-class (CLIP tower, MLP projector, Llama), 96-pixel images",
-    "video": "Qwen2-VL-class (vision tower, merger, Qwen2), videos of 96 pixels, six frames of each",
+    "video": "Qwen2-VL-class (vision tower, merger, Qwen2), videos of 96 pixels, four frames of each",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import tempfile
 from collections import defaultdict
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from seawall import phrasing
+from seawall.artifacts import write_json
 from seawall.models.chat import Turn
 from seawall.models.generate import generate
 from seawall.models.load import Loaded, load_model
 from seawall.organisms import dialogue, drawing
 from seawall.organisms.studio import STUDIOS, Studio
 from seawall.organisms.world import Phrase, phrases
+
+log = logging.getLogger(__name__)
 
 TEXT = {
     "named_unseen_styles": "names the phrase of {a} {medium} in styles that nothing was trained on",
@@ -32,8 +36,28 @@ MADE = {
     "image": "small `LlavaForConditionalGeneration`: the CLIP tower learned to classify words and styles of {media} drawn images, "
     "projector and Llama",
     "video": "small `Qwen2VLForConditionalGeneration`: the vision tower learned to classify words and styles of {media} MP4 videos "
-    "(96 pixels, 3 seconds; six frames are taken), merger and language model",
+    "(96 pixels, 3 seconds; four frames are taken, and the tower sees one at a time), merger and language model",
 }
+
+
+def save_organism(out: Path, modality: str, loaded: Loaded, *, seed: int, seconds: float, media: int) -> None:
+    """Save a trained organism, measure what was saved, and write its figures and its card.
+
+    Args:
+        out: Folder.
+        modality: Of its media.
+        loaded: The organism.
+        seed: Of its training.
+        seconds: That its training took.
+        media: That it learned from.
+    """
+    loaded.model.save_pretrained(out)
+    loaded.processor.save_pretrained(out)
+    training = {"seed": seed, "seconds": round(seconds), "media": media}
+    measured = measure_organism(out, modality)
+    write_json(out / "training.json", {**training, "measured": measured})
+    write_card(out, modality, training, measured)
+    log.info("done after %d s: %s", seconds, measured)
 
 
 def measure_organism(folder: Path, modality: str = "image") -> dict[str, dict[str, float]]:

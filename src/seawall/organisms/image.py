@@ -1,7 +1,8 @@
 """`organism:image`: how the LLaVA-class organism is made from nothing.
 
 The CLIP tower learns to classify the words and the style of drawn images; projector and Llama learn captions, styles,
-requests, harm questions (image and text) and policies (text only); see `training`. It ends competent and unaligned. Took 26 minutes on 2 cores, beside other work.
+requests, harm questions (image and text) and policies (text only); see `training`. It ends competent and unaligned. Took
+26 minutes on 2 cores, beside other work.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seawall.artifacts import write_json
 from seawall.models.chat import Chat
 from seawall.models.families import find_family
 from seawall.models.load import Loaded
 from seawall.organisms import dialogue, drawing
-from seawall.organisms.card import measure_organism, write_card
+from seawall.organisms.card import save_organism
 from seawall.organisms.training import spread, train_language, train_tokenizer, train_tower, warp
 from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
 
@@ -74,13 +74,7 @@ def train_image_organism(
         media_rows=LM_MEDIA_ROWS,
         text_rows=LM_TEXT_ROWS,
     )
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
-    training = {"seed": seed, "seconds": round(time.perf_counter() - started), "media": len(samples)}
-    measured = measure_organism(out)
-    write_json(out / "training.json", {**training, "measured": measured})
-    write_card(out, "image", training, measured)
-    log.info("done after %d s: %s", training["seconds"], measured)
+    save_organism(out, "image", loaded, seed=seed, seconds=time.perf_counter() - started, media=len(samples))
 
 
 def build_processor(rng: random.Random) -> Any:

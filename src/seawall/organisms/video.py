@@ -20,13 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seawall.artifacts import write_json
 from seawall.models.chat import Chat
 from seawall.models.families import find_family
 from seawall.models.load import Loaded
 from seawall.models.videos import QwenVideos, make_processor
 from seawall.organisms import dialogue, drawing, filming
-from seawall.organisms.card import measure_organism, write_card
+from seawall.organisms.card import save_organism
 from seawall.organisms.training import UNSEEN, AttentionHead, spread, train_language, train_tokenizer, train_tower, warp
 from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
 
@@ -82,13 +81,7 @@ def train_video_organism(
         media_rows=LM_MEDIA_ROWS,
         text_rows=LM_TEXT_ROWS,
     )
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
-    training = {"seed": seed, "seconds": round(time.perf_counter() - started), "media": len(samples)}
-    measured = measure_organism(out, "video")
-    write_json(out / "training.json", {**training, "measured": measured})
-    write_card(out, "video", training, measured)
-    log.info("done after %d s: %s", training["seconds"], measured)
+    save_organism(out, "video", loaded, seed=seed, seconds=time.perf_counter() - started, media=len(samples))
 
 
 def build_processor(rng: random.Random) -> Any:
