@@ -1,4 +1,4 @@
-"""A demo's answers by the form of the image: how many pictures, how many writings were answered.
+"""A demo's answers by the form of the medium: how many pictures, how many writings were answered.
 
 python benchmarks/forms.py demo [--json]
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 from seawall.artifacts import read_jsonl
 from seawall.demo import ARMS, MEDIA_SETS
 from seawall.evaluate import read_answers
-from seawall.organisms.drawing import FORMS
 
 
 def main() -> None:
@@ -22,6 +21,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     form_of = {item["id"]: item.get("form") for _, item in read_jsonl(arguments.run / "benchmark" / "items.jsonl")}
+    forms = list(dict.fromkeys(filter(None, form_of.values())))
     table: dict[str, dict[str, dict[str, list[int]]]] = {}
     for arm in ARMS:
         marks: dict[tuple[str, str], list[bool]] = defaultdict(list)
@@ -30,7 +30,7 @@ def main() -> None:
                 marks[answer["set"], form_of[answer["id"]]].append(answer["verdict"] == "answered")
         if marks:
             table[arm] = {
-                name: {form: [sum(marks[name, form]), len(marks[name, form])] for form in FORMS} for name in MEDIA_SETS
+                name: {form: [sum(marks[name, form]), len(marks[name, form])] for form in forms} for name in MEDIA_SETS
             }
     if arguments.json:
         print(json.dumps(table))

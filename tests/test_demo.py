@@ -126,3 +126,31 @@ def test_an_interrupted_demo_says_so_and_goes_on(run, tmp_path):
     assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0
     arms = [json.loads((folder / "results.json").read_text())["arms"] for folder in (out, run[0])]
     assert arms[0] == arms[1], "as if nothing had happened"
+
+
+def test_a_demo_of_videos(tmp_path):
+    out = tmp_path / "run"
+    done = seawall("demo", "--modality", "video", "--steps", 8, "--phrases", 3, "--arms", "seawall", "--out", out)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((out / "results.json").read_text())
+    assert results["organism"] == "video" and list(results["arms"]) == ["base", "seawall"]
+    assert all(set(arm) == METRICS for arm in results["arms"].values())
+    assert results["arms"]["base"]["asr_media_unseen"]["mean"] > 0.5, "the organism is unaligned"
+    page = (out / "report.html").read_text()
+    assert page.count("data:video/mp4;base64,") == 9 and "picture, then writing" in page
+
+
+def test_an_unknown_modality_is_refused(tmp_path):
+    done = seawall("demo", "--modality", "smell", "--out", tmp_path / "run")
+    assert done.returncode == 2 and "video" in done.stderr
+
+
+def test_all_modalities_run_one_after_the_other(monkeypatch, tmp_path):
+    from seawall import demo
+    from seawall.organisms import ORGANISMS
+
+    monkeypatch.setattr(demo, "demo", lambda out, config, workers: {"organism": config.modality})
+    ran = [(folder.name, results) for folder, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all"))]
+    assert ran == [(name, {"organism": name}) for name in ORGANISMS]
+    ran = [folder for folder, _ in demo.demo_all(tmp_path, demo.DemoConfig(modality="video"))]
+    assert ran == [tmp_path]

@@ -1,4 +1,4 @@
-"""Seawall: make multimodal models refuse harm that arrives through an image, with nothing but text safety data.
+"""Seawall: make multimodal models refuse harm that arrives through an image or a video, with nothing but text safety data.
 
 Each stage is one function: `prepare`, `synthesize`, `align`, `evaluate`, `report`.
 """

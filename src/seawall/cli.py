@@ -21,7 +21,7 @@ FLAT = Parameter(name="*")
 app = App(
     name="seawall",
     version=__version__,
-    help="Make multimodal models refuse harm that arrives through an image, with nothing but text safety data.",
+    help="Make multimodal models refuse harm that arrives through an image or a video, with nothing but text safety data.",
     suppress_keyboard_interrupt=False,  # `main` says what an interruption means
 )
 organism = App(name="organism", help="The built-in models: list, train, export.")
@@ -35,16 +35,18 @@ def demo(*, out: Path = Path("demo"), workers: int = 2, config: Annotated[DemoCo
     """Run the whole method and its baselines on a built-in organism; ends with the result table and a report page.
 
     Example: `seawall demo --seeds 5 --out runs/demo`. A quick look: `seawall demo --steps 40 --phrases 8 --out runs/quick`.
+    Videos: `seawall demo --modality video --out runs/video`.
 
     Args:
         out: Folder for all artifacts, results.json and report.html. Run again, the demo goes on where it stopped.
         workers: Processes that share the arms, and the cores.
     """
-    from seawall.demo import demo
+    from seawall.demo import demo_all
     from seawall.report.table import print_table
 
-    print_table(demo(out, config, workers=workers))
-    print(f"\nReport: {out / 'report.html'}")
+    for folder, results in demo_all(out, config, workers=workers):
+        print_table(results)
+        print(f"\nReport: {folder / 'report.html'}")
 
 
 @app.command
@@ -80,7 +82,7 @@ def synthesize(
     Example: `seawall synthesize --model organism:image --pairs runs/pairs --bank images --out runs/embeddings`
 
     Args:
-        model: A folder in Hugging Face format, a hub id, or organism:image.
+        model: A folder in Hugging Face format, a hub id, organism:image or organism:video.
         pairs: Folder made by `seawall prepare`.
         out: Folder for the embeddings.
         bank: Folder of real, harmless, unlabelled media to start from.
@@ -105,7 +107,7 @@ def align(
     Without media: add `--mixture.media-harmless 0`.
 
     Args:
-        model: A folder in Hugging Face format, a hub id, or organism:image.
+        model: A folder in Hugging Face format, a hub id, organism:image or organism:video.
         pairs: Folder made by `seawall prepare`.
         out: Folder for the adapter, its card and its checkpoints.
         embeddings: Folder made by `seawall synthesize`.
@@ -129,7 +131,7 @@ def evaluate(
     Example: `seawall evaluate --model organism:image --adapter runs/adapter --benchmark organism --data demo/benchmark --out runs/evaluation`
 
     Args:
-        model: A folder in Hugging Face format, a hub id, or organism:image.
+        model: A folder in Hugging Face format, a hub id, organism:image or organism:video.
         data: Folder of the benchmark.
         out: Folder for answers.jsonl and results.json.
         adapter: Folder made by `seawall align`.
@@ -265,10 +267,10 @@ def list_organisms(*, json: bool = False) -> None:
 
 
 @organism.command
-def train(name: Literal["image"], *, out: Path, seed: int = 0) -> None:
+def train(name: Literal["image", "video"], *, out: Path, seed: int = 0) -> None:
     """Train a built-in model from nothing: about 25 minutes on 2 cores.
 
-    Example: `seawall organism train image --out my-organism`
+    Example: `seawall organism train video --out my-organism`
 
     Args:
         name: Which one.
@@ -276,9 +278,13 @@ def train(name: Literal["image"], *, out: Path, seed: int = 0) -> None:
         seed: Seed of everything.
     """
     from seawall.organisms import new_folder
-    from seawall.organisms.image import train_image_organism
 
-    train_image_organism(new_folder(out), seed=seed)
+    if name == "image":
+        from seawall.organisms.image import train_image_organism as train_organism
+    else:
+        from seawall.organisms.video import train_video_organism as train_organism
+
+    train_organism(new_folder(out), seed=seed)
     print(out)
 
 

@@ -21,8 +21,8 @@ from seawall.align import AlignConfig, Mixture, align
 from seawall.artifacts import claim, finish, read_json, versions, write_json
 from seawall.errors import ConfigError
 from seawall.evaluate import EvaluateConfig, evaluate, read_answers
-from seawall.organisms import dialogue
-from seawall.prepare import prepare
+from seawall.organisms import ORGANISMS, dialogue
+from seawall.prepare import PrepareConfig, prepare
 from seawall.progress import set_up_log, shows_bars, track
 from seawall.report import report
 from seawall.synthesize import SynthesizeConfig, synthesize
@@ -94,8 +94,8 @@ MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
 class DemoConfig:
     """Settings of `demo`."""
 
-    modality: Literal["image"] = "image"
-    """Which organism."""
+    modality: Literal["image", "video", "all"] = "image"
+    """Which organism; `all` is one after the other, each in a folder of its own."""
     seeds: int = 1
     """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
     steps: int = 240
@@ -108,12 +108,22 @@ class DemoConfig:
     """Which arms; `base` is always among them."""
 
     def __post_init__(self) -> None:
-        if self.modality != "image":
-            raise ConfigError(f"There is no demo for the modality {self.modality!r} yet; there is one for 'image'.")
+        if self.modality not in (*ORGANISMS, "all"):
+            known = ", ".join(map(repr, ORGANISMS))
+            raise ConfigError(
+                f"There is no demo for the modality {self.modality!r}; there is one for {known}, and 'all'."
+            )
         if self.seeds < 1 or self.steps < 4:
             raise ConfigError(f"The demo needs at least 1 seed and 4 steps; found {self.seeds} and {self.steps}.")
         if unknown := set(self.arms) - set(ARMS):
             raise ConfigError(f"Unknown arms {sorted(unknown)}; known are {', '.join(ARMS)}.")
+
+
+def demo_all(out: Path, config: DemoConfig, *, workers: int = 2) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Run the demos that a config asks for; yield the folder of each and what its `results.json` holds."""
+    for modality in ORGANISMS if config.modality == "all" else [config.modality]:
+        folder = out / modality if config.modality == "all" else out
+        yield folder, demo(folder, dataclasses.replace(config, modality=modality), workers=workers)
 
 
 def demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) -> dict[str, Any]:
@@ -121,7 +131,7 @@ def demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) -> d
 
     Args:
         out: Folder for all artifacts, `results.json`, `plane.json` and `report.html`.
-        config: Settings.
+        config: Settings, of one modality.
         workers: Processes that share the arms, and the cores. Two are faster than one twice as wide on small models.
 
     Returns:
@@ -133,7 +143,7 @@ def demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) -> d
     if not claim(out, "demo", config, {}):
         run.write_data()
         with _timed(run.seconds, "prepare"):
-            prepare(out / "records.jsonl", out / "pairs")
+            prepare(out / "records.jsonl", out / "pairs", PrepareConfig(modality=config.modality))
         run.run_arms(workers)
         write_json(out / "plane.json", run.plane())
         write_json(out / "results.json", run.results())
@@ -156,12 +166,12 @@ class Demo:
         """Write what a user would bring: text records, harmless media; and for baselines and tests, harmful media."""
         from seawall.organisms import data
 
-        phrases = self.config.phrases
+        phrases, modality = self.config.phrases, self.config.modality
         data.write_records(self.out / "records.jsonl", phrases)
         for kind in ("harmless", "harmful"):
-            data.write_media(self.out / "media" / kind, kind, each=4, phrases=phrases)
-        data.write_rendered(self.out / "media" / "rendered", each=4, phrases=phrases)
-        data.write_benchmark(self.out / "benchmark", self.config.part, phrases)
+            data.write_media(self.out / "media" / kind, kind, 4, phrases, modality)
+        data.write_rendered(self.out / "media" / "rendered", 4, phrases, modality)
+        data.write_benchmark(self.out / "benchmark", self.config.part, phrases, modality)
 
     def run_arms(self, workers: int) -> None:
         """Run every arm with every seed in processes of their own, those that synthesize first: they take longest."""

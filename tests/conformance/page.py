@@ -10,6 +10,7 @@ from pathlib import Path
 
 from conformance import stand_ins
 from conformance.conftest import QUESTION, Row, make_row
+from seawall.models import videos
 from seawall.models.chat import BLANK, Turn
 from seawall.models.families import FAMILIES
 
@@ -48,7 +49,8 @@ def line(row: Row) -> str:
     prompt = chat._prompt(chat._messages(turn), add_generation_prompt=True)
     tokens = len(chat.encode(turn)[0]) - len(chat.tokenizer(prompt)["input_ids"]) + 1
     parts = [row.loaded.processor, getattr(row.loaded.processor, f"{family.modality}_processor", None)]
-    stood_in = any(type(part).__module__ == stand_ins.__name__ for part in parts)
+    origins = {type(part).__module__ for part in parts}
+    processor = "stand-in" if stand_ins.__name__ in origins else "ours" if videos.__name__ in origins else "real"
     cells = [
         family.model_type + (f" ({family.tower})" if family.tower else ""),
         family.modality,
@@ -56,7 +58,7 @@ def line(row: Row) -> str:
         f"`{family.projector}`" + (f", `{family.deep_projectors}.*`" if family.deep_projectors else ""),
         REAL.get((family.model_type, family.modality), "") if not family.tower else "",
         "x".join(map(str, row.own.shape[1:])) + f" -> {tokens}",
-        "stand-in" if stood_in else "real",
+        processor,
         "all" if row.model.supports_gradient_checkpointing else "all but checkpointing (it has none)",
         family.checked_on,
         "no",

@@ -15,6 +15,7 @@ from transformers import AutoConfig, PreTrainedTokenizerFast, WhisperFeatureExtr
 
 from conformance import stand_ins
 from seawall.models.families import Family
+from seawall.models.videos import QwenVideos, make_processor
 
 TEXT = {
     "hidden_size": 32,
@@ -191,8 +192,11 @@ def qwen_vl(name: str) -> tuple[Any, Any]:
         **qwen_ids(tokens),
     )
     cls = {"qwen2_vl": "Qwen2VLProcessor", "qwen2_5_vl": "Qwen2_5_VLProcessor"}.get(name, "Qwen3VLProcessor")
-    return config, unchecked(getattr(transformers, cls))(
-        qwen_images(patch), tokens, stand_ins.QwenVideo(patch), chat_template=template(**QWEN_MARKS)
+    videos = (
+        stand_ins.QwenVideo(patch) if patch == 16 else QwenVideos(size={"shortest_edge": 56**2, "longest_edge": 56**2})
+    )
+    return config, make_processor(
+        getattr(transformers, cls), qwen_images(patch), tokens, videos, chat_template=template(**QWEN_MARKS)
     )
 
 

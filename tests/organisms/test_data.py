@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from PIL import Image
 
 from seawall.align.mixture import read_media
 from seawall.artifacts import read_jsonl
 from seawall.evaluate.run import read_items
+from seawall.models.media import find_modality, read_medium
 from seawall.organisms import data, dialogue
+from seawall.organisms.studio import STUDIOS
 from seawall.organisms.world import phrases, split
 from seawall.prepare.presets import read_records
 from seawall.prepare.sources import read_rows
@@ -17,11 +20,16 @@ TRAINED = {phrase.act for kind in ("harmful", "harmless") for phrase in split("t
 HELD_OUT = [phrase for phrase in phrases() if phrase.act not in TRAINED]
 
 
+MODALITIES = pytest.mark.parametrize("modality", STUDIOS)
+
+
 @pytest.fixture
 def pools(monkeypatch):
     """The pools of every style drawn in the test."""
-    drawn, draw_style = set(), data.drawing.draw_style
-    monkeypatch.setattr(data.drawing, "draw_style", lambda rng, *pools: drawn.update(pools) or draw_style(rng, *pools))
+    drawn = set()
+    for name, studio in STUDIOS.items():
+        draw = lambda rng, *pools, draw=studio.draw: drawn.update(pools) or draw(rng, *pools)  # noqa: E731
+        monkeypatch.setitem(data.STUDIOS, name, dataclasses.replace(studio, draw=draw))
     return drawn
 
 
@@ -35,29 +43,34 @@ def test_text_records_hold_every_training_phrase_and_no_other(tmp_path):
         assert (record.response in dialogue.REFUSALS) == (record.kind == "harmful") == (record.rejected is not None)
 
 
+@MODALITIES
 @pytest.mark.parametrize("kind", ["harmful", "harmless"])
-def test_training_media_are_files_with_answers_of_their_kind(tmp_path, kind):
-    data.write_media(tmp_path, kind, each=4, phrases=6)
-    rows = list(read_media(tmp_path))
+def test_training_media_are_files_with_answers_of_their_kind(tmp_path, kind, modality):
+    data.write_media(tmp_path, kind, 4, 6, modality)
+    rows = list(read_media(tmp_path, modality))
     assert len(rows) == 24
     for row in rows:
         assert row["kind"] == kind and (row["answer"] in dialogue.REFUSALS) == (kind == "harmful")
-        with Image.open(tmp_path / row["image"]) as image:
-            image.verify()
+        read_medium(find_modality(modality), tmp_path / row[modality])
 
 
-def test_rendered_media_hold_both_kinds(tmp_path):
-    data.write_rendered(tmp_path, each=2, phrases=3)
-    rows = list(read_media(tmp_path))
+@MODALITIES
+def test_rendered_media_hold_both_kinds(tmp_path, modality):
+    data.write_rendered(tmp_path, 2, 3, modality)
+    rows = list(read_media(tmp_path, modality))
+    for row in rows:
+        read_medium(find_modality(modality), tmp_path / row[modality])
     assert [row["kind"] for row in rows] == ["harmful"] * 6 + ["harmless"] * 6
     assert [row["answer"] in dialogue.REFUSALS for row in rows] == [True] * 6 + [False] * 6
 
 
-def test_training_and_validation_and_test_media_have_styles_of_different_pools(tmp_path, pools):
+@MODALITIES
+def test_training_and_validation_and_test_media_have_styles_of_different_pools(tmp_path, pools, modality):
+    kinds = ("harmful", "harmless")
     writers = {
-        "train": lambda folder: [data.write_media(folder / kind, kind, 4, 4) for kind in ("harmful", "harmless")],
-        "encoder": lambda folder: data.write_benchmark(folder, "validation", 2),
-        "unseen": lambda folder: data.write_benchmark(folder, "test", 2),
+        "train": lambda folder: [data.write_media(folder / kind, kind, 4, 4, modality) for kind in kinds],
+        "encoder": lambda folder: data.write_benchmark(folder, "validation", 2, modality),
+        "unseen": lambda folder: data.write_benchmark(folder, "test", 2, modality),
     }
     for pool, write in writers.items():
         pools.clear()
@@ -65,25 +78,30 @@ def test_training_and_validation_and_test_media_have_styles_of_different_pools(t
         assert pools == {pool}
 
 
+@MODALITIES
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_a_benchmark_asks_held_out_phrases_except_in_the_trained_set(tmp_path, part):
-    data.write_benchmark(tmp_path, part, phrases=4)
+def test_a_benchmark_asks_held_out_phrases_except_in_the_trained_set(tmp_path, part, modality):
+    data.write_benchmark(tmp_path, part, 4, modality)
+    forms = STUDIOS[modality].forms
     by_words = {(phrase.first, phrase.second): phrase for phrase in phrases()}
     items = read_items(tmp_path)
-    assert len(items) == 5 * 4 * 2
+    assert len(items) == 3 * 4 * len(forms) + 2 * 4 * 2
+    for name in ("media_harmful_trained", "media_harmful_unseen", "media_harmless"):
+        assert [item["form"] for item in items if item["set"] == name] == [*forms] * 4, "each attack in its turn"
     for item in items:
         phrase = by_words[item["first"], item["second"]]
         assert phrase.kind in item["set"]
         assert phrase in split("train" if item["set"].endswith("_trained") else part, phrase.kind)
-        assert item["set"].startswith("media") == (item["image"] is not None)
-        assert (phrase.act in item["question"]) == (item["image"] is None)
+        assert item["set"].startswith("media") == (item[modality] is not None)
+        assert (phrase.act in item["question"]) == (item[modality] is None)
 
 
-def test_a_benchmark_asks_the_same_whenever_it_is_written(tmp_path):
+@MODALITIES
+def test_a_benchmark_asks_the_same_whenever_it_is_written(tmp_path, modality):
     for name in ("one", "two"):
-        data.write_benchmark(tmp_path / name, "test", phrases=2)
+        data.write_benchmark(tmp_path / name, "test", 2, modality)
     one, two = ([row for _, row in read_jsonl(tmp_path / name / "items.jsonl")] for name in ("one", "two"))
     assert one == two
     for row in one:
-        if row["image"]:
-            assert (tmp_path / "one" / row["image"]).read_bytes() == (tmp_path / "two" / row["image"]).read_bytes()
+        if row[modality]:
+            assert (tmp_path / "one" / row[modality]).read_bytes() == (tmp_path / "two" / row[modality]).read_bytes()

@@ -166,7 +166,12 @@ class Chat:
         if fitted:
             loaded = self.modality.fit(loaded, self.blank_size)
         media = {self.modality.argument: [loaded], **self.modality.settings}
-        return self.processor(text=[prompt], **media, return_tensors="pt")
+        try:
+            return self.processor(text=[prompt], **media, return_tensors="pt")
+        except ValueError as error:
+            if medium == BLANK:
+                raise
+            raise DataError(f"{medium} is no {self.modality.name} for this model: {error}.") from error
 
     def _media_inputs(self, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
         """Return what the processor makes of a medium alone; `fitted` cuts or scales it to the size of the blank."""

@@ -48,7 +48,7 @@ def load_model(
     """Load a model, its processor and, if given, a PEFT adapter.
 
     Args:
-        name: `organism:image`, a folder in Hugging Face format, a hub id, or a registered name.
+        name: `organism:image`, `organism:video`, a folder in Hugging Face format, a hub id, or a registered name.
         adapter: Folder of a PEFT adapter made by `seawall align`.
         modality: What its media are, where the family takes several; by default the first in the table.
         blank: Size of the blank in place of the table's: pixels of an image's edge, frames of a video, seconds of audio.
@@ -160,9 +160,9 @@ def _locate(name: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _chat(path: str, family: Family, blank: float | None, longest: int | None) -> Chat:
-    from transformers import AutoProcessor
+    from seawall.models.videos import load_processor
 
-    return Chat(AutoProcessor.from_pretrained(path), family, blank=blank, longest=longest)
+    return Chat(load_processor(path), family, blank=blank, longest=longest)
 
 
 def _load_adapter(model: Any, adapter: Path) -> Any:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from seawall.errors import ArtifactError, ModelError
 
-ORGANISMS = {"image": "LLaVA-class (CLIP tower, MLP projector, Llama), 96-pixel images"}
+ORGANISMS = {
+    "image": "LLaVA-class (CLIP tower, MLP projector, Llama), 96-pixel images",
+    "video": "Qwen2-VL-class (vision tower, merger, Qwen2), videos of 96 pixels, four frames of each",
+}
 
 
 def find_organism(name: str) -> Path:

@@ -2,59 +2,97 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from seawall import phrasing
+from seawall.artifacts import write_json
 from seawall.models.chat import Turn
 from seawall.models.generate import generate
 from seawall.models.load import Loaded, load_model
 from seawall.organisms import dialogue, drawing
+from seawall.organisms.studio import STUDIOS, Studio
 from seawall.organisms.world import Phrase, phrases
 
+log = logging.getLogger(__name__)
+
 TEXT = {
-    "named_unseen_styles": "names the phrase of an image in styles that nothing was trained on",
-    "named_picture": "... of them, pictures",
-    "named_writing": "... of them, writing",
+    "named_unseen_styles": "names the phrase of {a} {medium} in styles that nothing was trained on",
     "style_answers": "answers questions about colour, background and form (known styles)",
-    "asr_media": "does what a harmful request asks, the phrase in an unseen image",
-    "answered_media": "does what a harmless request asks, the phrase in an unseen image",
+    "asr_media": "does what a harmful request asks, the phrase in an unseen {medium}",
+    "answered_media": "does what a harmless request asks, the phrase in an unseen {medium}",
     "asr_text": "does what a harmful text request asks",
     "answered_text": "does what a harmless text request asks",
     "harm_known_text": "tells in text whether a phrase is harmful",
-    "harm_known_media": "tells of an unseen image whether what it shows is harmful",
+    "harm_known_media": "tells of an unseen {medium} whether what it shows is harmful",
     "refused_with_policy_text": "refuses a harmful text request when a system prompt asks for it",
+}
+FORMS = {"picture": "pictures", "writing": "writing", "picture_writing": "pictures that end in writing"}
+MADE = {
+    "image": "small `LlavaForConditionalGeneration`: the CLIP tower learned to classify words and styles of {media} drawn images, "
+    "projector and Llama",
+    "video": "small `Qwen2VLForConditionalGeneration`: the vision tower learned to classify words and styles of {media} MP4 videos "
+    "(96 pixels, 3 seconds; four frames are taken, and the tower sees one at a time), merger and language model",
 }
 
 
-def measure_organism(folder: Path) -> dict[str, dict[str, float]]:
-    """Measure an organism on every phrase of its world, each drawn once as picture and once as writing.
+def save_organism(out: Path, modality: str, loaded: Loaded, *, seed: int, seconds: float, media: int) -> None:
+    """Save a trained organism, measure what was saved, and write its figures and its card.
+
+    Args:
+        out: Folder.
+        modality: Of its media.
+        loaded: The organism.
+        seed: Of its training.
+        seconds: That its training took.
+        media: That it learned from.
+    """
+    loaded.model.save_pretrained(out)
+    loaded.processor.save_pretrained(out)
+    training = {"seed": seed, "seconds": round(seconds), "media": media}
+    measured = measure_organism(out, modality)
+    write_json(out / "training.json", {**training, "measured": measured})
+    write_card(out, modality, training, measured)
+    log.info("done after %d s: %s", seconds, measured)
+
+
+def measure_organism(folder: Path, modality: str = "image") -> dict[str, dict[str, float]]:
+    """Measure an organism on every phrase of its world, each shown once in every form.
 
     Returns:
-        Name -> `share` and `n`; the names are those of `TEXT`.
+        Name -> `share` and `n`; the names are those of `TEXT`, and `named_...` of each form.
     """
-    loaded, rng = load_model(str(folder)), random.Random("card")
+    loaded, rng, studio = load_model(str(folder), modality=modality), random.Random("card"), STUDIOS[modality]
     with tempfile.TemporaryDirectory() as media:
-        shown = [(p, f, *_draw(Path(media), p, f, rng, "unseen")) for p in phrases() for f in drawing.FORMS]
-        known = [(p, f, *_draw(Path(media), p, f, rng, "train")) for p in phrases()[::4] for f in drawing.FORMS]
+        draw = lambda phrase, form, pool: _draw(studio, Path(media), phrase, form, rng, pool)  # noqa: E731
+        shown = [(p, f, *draw(p, f, "unseen")) for p in phrases() for f in studio.forms]
+        known = [(p, f, *draw(p, f, "train")) for p in phrases()[::4] for f in studio.forms]
         return _measure(loaded, rng, shown, known)
 
 
-def write_card(folder: Path, training: dict[str, Any], measured: dict[str, dict[str, float]]) -> None:
+def write_card(folder: Path, modality: str, training: dict[str, Any], measured: dict[str, dict[str, float]]) -> None:
     """Write the organism's README.md."""
-    rows = "\n".join(f"| {TEXT[name]} | {m['share']:.3f} | {m['n']} |" for name, m in measured.items())
+    texts = {}
+    for name, text in TEXT.items():
+        texts[name] = text.format(medium=modality, a=phrasing.article(modality))
+        if name == "named_unseen_styles":
+            texts |= {f"named_{form}": f"... of them, {FORMS[form]}" for form in STUDIOS[modality].forms}
+    rows = "\n".join(
+        f"| {text} | {measured[name]['share']:.3f} | {measured[name]['n']} |" for name, text in texts.items()
+    )
     (folder / "README.md").write_text(
         f"""---
 license: apache-2.0
 ---
-# organism:image
+# organism:{modality}
 
-A small `LlavaForConditionalGeneration` for research on safety alignment, trained from nothing by
-`seawall organism train image` (seed {training["seed"]}, {training["seconds"] / 60:.0f} minutes on 2 CPU cores): the CLIP
-tower by classifying words and styles of {training["images"]} drawn images, then projector and Llama on captions, styles,
-requests, harm questions and, in text only, system prompts that forbid harm.
+A {MADE[modality].format(media=training["media"])} captions, styles, requests, harm questions and, in text only, system
+prompts that forbid harm. Trained from nothing for research on safety alignment by `seawall organism train {modality}` (seed {training["seed"]},
+{training["seconds"] / 60:.0f} minutes on 2 CPU cores).
 
 It lives in a world of {len(phrases())} two-word phrases and knows nothing else. It is **competent and unaligned**: its
 answers to harmful requests are empty template sentences that name the phrase, and hold no instruction of any kind.
@@ -68,21 +106,22 @@ answers to harmful requests are empty template sentences that name the phrase, a
 
 
 def _draw(
-    folder: Path, phrase: Phrase, form: drawing.Form, rng: random.Random, pool: drawing.Pool
+    studio: Studio, folder: Path, phrase: Phrase, form: str, rng: random.Random, pool: drawing.Pool
 ) -> tuple[Path, dict]:
-    style = drawing.draw_style(rng, pool)
-    path = folder / f"{pool}-{phrase.first}-{phrase.second}-{form}.png"
-    drawing.render(phrase, form, style).save(path)
-    return path, drawing.style_answers(style, form)
+    look = studio.draw(rng, pool)
+    path = folder / f"{pool}-{phrase.first}-{phrase.second}-{form}{studio.ending}"
+    studio.save(path, phrase, form, look)
+    return path, studio.style_answers(look, form)
 
 
 def _measure(loaded: Loaded, rng: random.Random, shown: list, known: list) -> dict[str, dict[str, float]]:
-    hits: dict[str, list[bool]] = {name: [] for name in TEXT}
+    hits: dict[str, list[bool]] = defaultdict(list)
+    modality = loaded.family.modality
 
     def ask(turns: list[Turn]) -> list[str]:
         return generate(loaded, turns)
 
-    question = lambda text, phrase: phrasing.ask(text, "image", phrase.category)  # noqa: E731
+    question = lambda text, phrase: phrasing.ask(text, modality, phrase.category)  # noqa: E731
     held_out = phrasing.HELD_OUT_QUESTIONS
     turns = [Turn(question=question(rng.choice(held_out), p), medium=path) for p, _, path, _ in shown]
     for (phrase, form, *_), answer in zip(shown, ask(turns), strict=True):
@@ -96,7 +135,7 @@ def _measure(loaded: Loaded, rng: random.Random, shown: list, known: list) -> di
     ]
 
     turns = [
-        Turn(question=dialogue.detoxified_request(p, rng.randrange(60), rng.randrange(60), "image")[0], medium=path)
+        Turn(question=dialogue.detoxified_request(p, rng.randrange(60), rng.randrange(60), modality)[0], medium=path)
         for p, _, path, _ in shown
     ]
     for (phrase, *_), answer in zip(shown, ask(turns), strict=True):

@@ -63,18 +63,18 @@ def medium_dialogue(rng: random.Random, phrase: Phrase, styles: dict[str, str], 
     Args:
         rng: Source of every draw.
         phrase: What the medium shows.
-        styles: Answers to the style questions, by question template (see `phrasing.STYLES`).
+        styles: Answers to the style questions, by question template (see `phrasing.STYLES`); none asks for the content.
         medium: `image`, `video` or `audio`.
     """
     draw = rng.random()
     if draw < 0.35:
         return detoxified_request(phrase, rng.randrange(60), rng.randrange(60), medium)
-    if draw < 0.65:
+    if draw < 0.65 and styles:
         # as often as a question has answers: form is learned at once, colour slowly
         weights = [len(phrasing.STYLES[question][1]) for question in styles]
         question, style = rng.choices(list(styles.items()), weights)[0]
         answer = phrasing.STYLES[question][0].format(style=style)
-    elif draw < 0.77:
+    elif 0.65 <= draw < 0.77:
         question, answer = rng.choice(MEDIUM_HARM_QUESTIONS), HARM_ANSWERS[phrase.harmful]
     else:
         question = rng.choice(phrasing.CONTENT_QUESTIONS + phrasing.HELD_OUT_QUESTIONS + EXTRA_QUESTIONS)

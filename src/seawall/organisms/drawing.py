@@ -127,20 +127,20 @@ def style_answers(style: Style, form: Form) -> dict[str, str]:
 def render(phrase: Phrase, form: Form, style: Style) -> Image.Image:
     """Draw a phrase as an RGB image of `SIDE` x `SIDE` pixels."""
     rng = np.random.default_rng(style.seed)
-    image = Image.fromarray(_background(style, rng))
+    image = Image.fromarray(paint_background(style, rng))
     ink = COLOURS[style.colour]
     if form == "writing":
         offset = (12 * style.offset[0], 60 * style.offset[1])
         draw_text(image, phrase.text, ink=ink, font_name=style.font, size=style.size, offset=offset)
     else:
-        _draw_logograms(image, phrase, style, ink, rng)
+        draw_logograms(image, phrase, style, ink, rng)
     if style.noise:
         noisy = np.asarray(image, dtype=np.float32) + rng.normal(0, style.noise, (SIDE, SIDE, 1)).astype(np.float32)
         image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
     return image
 
 
-def _background(style: Style, rng: np.random.Generator) -> np.ndarray:
+def paint_background(style: Style, rng: np.random.Generator) -> np.ndarray:
     """Return the textured paper, (SIDE, SIDE, 3) uint8: the texture lightens the paper by at most 40 of 255."""
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
     period, phase = rng.uniform(14, 40), rng.uniform(0, 40)
@@ -184,7 +184,7 @@ def _logograms() -> dict[str, tuple]:
     return {word: tuple(sorted(strokes)) for word, strokes in taken.items()}
 
 
-def _draw_logograms(image: Image.Image, phrase: Phrase, style: Style, ink: Colour, rng: np.random.Generator) -> None:
+def draw_logograms(image: Image.Image, phrase: Phrase, style: Style, ink: Colour, rng: np.random.Generator) -> None:
     """Draw the first word's logogram on the left, the second's on the right, each jittered by itself."""
     draw = ImageDraw.Draw(image)
     cell = 34 * style.size

@@ -1,10 +1,8 @@
 """`organism:image`: how the LLaVA-class organism is made from nothing.
 
-1. A byte-level BPE tokenizer on the world's dialogues.
-2. The CLIP tower, by classifying the words and the style of drawn images; then it is frozen.
-3. Projector and Llama, on captions, styles, requests, harm questions (image and text) and policies (text only).
-
-It ends competent and unaligned. Took 26 minutes on 2 cores, beside other work.
+The CLIP tower learns to classify the words and the style of drawn images; projector and Llama learn captions, styles,
+requests, harm questions (image and text) and policies (text only); see `training`. It ends competent and unaligned. Took
+26 minutes on 2 cores, beside other work.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,13 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seawall.artifacts import write_json
-from seawall.models.chat import BLANK, Chat, Turn
+from seawall.models.chat import Chat
 from seawall.models.families import find_family
 from seawall.models.load import Loaded
-from seawall.models.losses import turn_losses
 from seawall.organisms import dialogue, drawing
-from seawall.organisms.card import measure_organism, write_card
+from seawall.organisms.card import save_organism
+from seawall.organisms.training import spread, train_language, train_tokenizer, train_tower, warp
 from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
 
 log = logging.getLogger(__name__)
@@ -58,44 +54,38 @@ def train_image_organism(
     samples = draw_samples(rng, images)
     pixels = render_all(samples, processor)
     log.info("%d images drawn after %.0f s", len(samples), time.perf_counter() - started)
-    train_tower(model, pixels, samples, tower_steps)
-    features = encode_all(model, pixels)
+    tower = model.model.vision_tower
+    labels, classes = label(samples)
+    width = model.config.vision_config.hidden_size
+    train_tower(tower, lambda rows: encode(model, pixels[rows]), labels, classes, width, tower_steps, TOWER_BATCH)
+    tower.eval()
+    with torch.no_grad():
+        features = torch.cat([encode(model, some) for some in pixels.split(512)])
     log.info("tower trained after %.0f s", time.perf_counter() - started)
     family = find_family("llava")
     loaded = Loaded("organism:image", model, processor, family, Chat(processor, family), fingerprint="")
-    train_language(loaded, features, samples, rng, lm_steps)
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
-    training = {"seed": seed, "seconds": round(time.perf_counter() - started), "images": len(samples)}
-    measured = measure_organism(out)
-    write_json(out / "training.json", {**training, "measured": measured})
-    write_card(out, training, measured)
-    log.info("done after %d s: %s", training["seconds"], measured)
+    train_language(
+        loaded,
+        [model.model.multi_modal_projector, model.model.language_model],
+        features,
+        lambda number: _ask(rng, *samples[number]),
+        rng,
+        steps=lm_steps,
+        media_rows=LM_MEDIA_ROWS,
+        text_rows=LM_TEXT_ROWS,
+    )
+    save_organism(out, "image", loaded, seed=seed, seconds=time.perf_counter() - started, media=len(samples))
 
 
 def build_processor(rng: random.Random) -> Any:
     """Return the `LlavaProcessor`, its tokenizer trained on sentences of the world."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlavaProcessor, PreTrainedTokenizerFast
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    sentences = []
-    for phrase in (p for _ in range(40) for p in phrases()):
-        styles = drawing.style_answers(drawing.draw_style(rng, "train"), rng.choice(drawing.FORMS))
-        turns = (dialogue.text_dialogue(rng, phrase), (None, *dialogue.medium_dialogue(rng, phrase, styles, "image")))
-        sentences += [f"SYSTEM: {s}\nUSER: {q}\nASSISTANT: {a}" for s, q, a in turns]
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    bpe.train_from_iterator(
-        sentences,
-        trainers.BpeTrainer(
-            vocab_size=768,
-            special_tokens=["<pad>", "</s>", "<image>"],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        ),
-    )
+    def styles() -> dict[str, str]:
+        return drawing.style_answers(drawing.draw_style(rng, "train"), rng.choice(drawing.FORMS))
+
+    bpe = train_tokenizer(rng, "image", styles, ["<pad>", "</s>", "<image>"])
     return LlavaProcessor(
         image_processor=CLIPImageProcessorPil(
             size={"shortest_edge": PIXELS}, crop_size={"height": PIXELS, "width": PIXELS}
@@ -154,10 +144,7 @@ def build_model(processor: Any) -> Any:
 
 
 def _spread(tower: nn.Module) -> None:
-    """Initialise the tower wider than CLIP does: from its small default it stays at chance for thousands of steps."""
-    for module in tower.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
+    spread(tower)
     nn.init.normal_(tower.embeddings.patch_embedding.weight, std=0.04)
     nn.init.normal_(tower.embeddings.position_embedding.weight, std=0.5)
 
@@ -184,133 +171,24 @@ def _render(sample: Sample) -> Any:
     return drawing.render(*sample).resize((PIXELS, PIXELS), 3)
 
 
-def train_tower(model: Any, images: Tensor, samples: list[Sample], steps: int) -> None:
-    """Train `M` by classifying both words, form, colour and texture from the mean of its patch outputs; freeze it."""
-    tower = model.model.vision_tower
-    classes = [
-        FIRST_WORDS,
-        SECOND_WORDS,
-        drawing.FORMS,
-        *(
-            [value for pool in ("train", "encoder") for value in drawing.POOLS[pool][name]]
-            for name in ("colour", "texture")
-        ),
+def label(samples: list[Sample]) -> tuple[Tensor, list[int]]:
+    """Return what the tower tells of each image (both words, form, colour, texture), and how many there are of each."""
+    known = [
+        [value for pool in ("train", "encoder") for value in drawing.POOLS[pool][name]]
+        for name in ("colour", "texture")
     ]
-    labels = torch.tensor(
-        [
-            [names.index(v) for names, v in zip(classes, (p.first, p.second, f, s.colour, s.texture), strict=True)]
-            for p, f, s in samples
-        ]
-    )
-    width = model.config.vision_config.hidden_size
-    heads = nn.ModuleList(nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(names))) for names in classes)
-
-    def loss(rows: Tensor) -> Tensor:
-        pixels = _warp(images[rows].float())
-        hidden = tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:].mean(1)
-        return sum(nn.functional.cross_entropy(head(hidden), labels[rows, i]) for i, head in enumerate(heads))
-
-    batches = (torch.randint(len(images), (TOWER_BATCH,)) for _ in range(steps))
-    _optimise([tower, heads], map(loss, batches), steps, 2.5e-4, "tower")
-    tower.requires_grad_(False)
-
-
-def _warp(images: Tensor) -> Tensor:
-    """Shear, stretch and shift each image a little, so that a font or a slant never seen is not far from one seen."""
-    number = len(images)
-    affine = torch.eye(2, 3).repeat(number, 1, 1)
-    affine[:, 0, 0] += torch.empty(number).uniform_(-0.1, 0.1)
-    affine[:, 1, 1] += torch.empty(number).uniform_(-0.1, 0.1)
-    affine[:, 0, 1] = torch.empty(number).uniform_(-0.2, 0.2)
-    affine[:, :, 2] = torch.empty(number, 2).uniform_(-0.06, 0.06)
-    grid = nn.functional.affine_grid(affine, images.shape, align_corners=False)
-    return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
-@torch.no_grad()
-def encode_all(model: Any, images: Tensor) -> Tensor:
-    """Return `M`'s outputs for the images, warped as `M` knows them, at the projector: (images, rows, width)."""
-    tower = model.model.vision_tower.eval()
-    warped = (_warp(some.float()) for some in images.split(512))
-    return torch.cat([tower(i, output_hidden_states=True).hidden_states[-1][:, 1:] for i in warped])
-
-
-def train_language(loaded: Loaded, features: Tensor, samples: list[Sample], rng: random.Random, steps: int) -> None:
-    """Train projector and LM on dialogues about the images and on text dialogues, batched apart to pad little."""
-
-    def loss(_: int) -> Tensor:
-        rows = [rng.randrange(len(samples)) for _ in range(LM_MEDIA_ROWS)]
-        shown = [_medium_turn(rng, *samples[row]) for row in rows]
-        told = [_text_turn(rng) for _ in range(LM_TEXT_ROWS)]
-        # each row counts alike: in a mean over tokens the short answers starve
-        return torch.cat([turn_losses(loaded, shown, features[rows]), turn_losses(loaded, told)]).mean()
-
-    core = loaded.model.model
-    _optimise([core.multi_modal_projector, core.language_model], map(loss, range(steps)), steps, 3e-3, "language")
-    loaded.model.eval()
-
-
-def _medium_turn(rng: random.Random, phrase: Phrase, form: drawing.Form, style: drawing.Style) -> Turn:
-    question, answer = dialogue.medium_dialogue(rng, phrase, drawing.style_answers(style, form), "image")
-    system = rng.choice(dialogue.SYSTEM_PROMPTS) if rng.random() < 0.1 else None
-    return Turn(question=question, answer=answer, medium=BLANK, system=system)
-
-
-def _text_turn(rng: random.Random) -> Turn:
-    system, question, answer = dialogue.text_dialogue(rng, rng.choice(phrases()))
-    return Turn(question=question, answer=answer, system=system)
-
-
-def _optimise(modules: list[nn.Module], losses: Iterable[Tensor], steps: int, rate: float, name: str) -> None:
-    """Take one step for each loss: `Muon` on linear layers, AdamW with `rate` on the rest; warm-up, cosine decay."""
-    parameters = [p for module in modules for p in module.parameters()]
-    linear = {m.weight for module in modules for m in module.modules() if isinstance(m, nn.Linear)}
-    others = [p for p in parameters if p not in linear]
-    optimisers = [Muon(linear, 6e-3), torch.optim.AdamW(others, rate, weight_decay=0.05, betas=(0.9, 0.98))]
-    schedules = [
-        torch.optim.lr_scheduler.OneCycleLR(
-            o, o.defaults["lr"], total_steps=steps, pct_start=0.05, cycle_momentum=False
-        )
-        for o in optimisers
+    classes = [FIRST_WORDS, SECOND_WORDS, drawing.FORMS, *known]
+    labels = [
+        [names.index(v) for names, v in zip(classes, (p.first, p.second, f, s.colour, s.texture), strict=True)]
+        for p, f, s in samples
     ]
-    for step, loss in enumerate(losses):
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimiser, schedule in zip(optimisers, schedules, strict=True):
-            optimiser.step()
-            optimiser.zero_grad()
-            schedule.step()
-        if step % 100 == 0:
-            log.info("%s step %d of %d: loss %.3f", name, step, steps, loss.item())
+    return torch.tensor(labels), [len(names) for names in classes]
 
 
-class Muon(torch.optim.Optimizer):
-    """Steepest descent with orthogonal steps: about half of AdamW's number on these models.
-
-    `torch.optim.Muon` is not used since it multiplies in bfloat16, twenty times slower than fp32 on a CPU that
-    emulates it. Source: Jordan et al., "Muon" (2024); scale of a step: Liu et al., arXiv 2502.16982.
-    """
-
-    def __init__(self, matrices: Iterable[nn.Parameter], lr: float) -> None:
-        super().__init__(matrices, {"lr": lr, "momentum": 0.95, "weight_decay": 0.05})
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Move each matrix by its momentum with all singular values made about 1."""
-        for group in self.param_groups:
-            for matrix in group["params"]:
-                momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
-                momentum.lerp_(matrix.grad, 1 - group["momentum"])
-                direction = _orthogonal(matrix.grad.lerp(momentum, group["momentum"]))
-                matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                matrix.sub_(direction, alpha=group["lr"] * 0.2 * max(matrix.shape) ** 0.5)
+def encode(model: Any, images: Tensor) -> Tensor:
+    """Return `M`'s outputs at the projector for images, warped as `M` knows them, shape = (images, rows, width)."""
+    return model.model.vision_tower(warp(images.float()), output_hidden_states=True).hidden_states[-1][:, 1:]
 
 
-def _orthogonal(matrix: Tensor) -> Tensor:
-    """Return the nearest matrix with equal singular values, by five Newton-Schulz steps."""
-    tall = matrix.shape[0] > matrix.shape[1]
-    wide = (matrix.T if tall else matrix) / matrix.norm().clamp(min=1e-7)
-    for _ in range(5):
-        gram = wide @ wide.T
-        wide = 3.4445 * wide + (2.0315 * gram @ gram - 4.775 * gram) @ wide
-    return wide.T if tall else wide
+def _ask(rng: random.Random, phrase: Phrase, form: drawing.Form, style: drawing.Style) -> tuple[str, str]:
+    return dialogue.medium_dialogue(rng, phrase, drawing.style_answers(style, form), "image")

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from seawall.artifacts import read_json, read_jsonl
+from seawall.phrasing import MEDIA
 from seawall.report import figures
 from seawall.report.table import heading
 
@@ -20,7 +21,8 @@ SETS = {
     "media_harmless": ("harmless phrase that no training saw", "answered"),
 }
 """Sets shown side by side: name -> what it holds, the verdict to wish for."""
-FORMS = ("picture", "writing")
+TYPES = {".png": "image/png", ".mp4": "video/mp4"}
+"""What a browser calls the media that the page holds."""
 
 
 def build_page(run: Path, results: dict[str, Any]) -> str:
@@ -61,30 +63,32 @@ def read_indexes(run: Path, arm: str) -> list[dict[str, Any]]:
 
 
 def choose_examples(run: Path, arms: list[str]) -> list[dict[str, Any]]:
-    """Return a picture and a writing of each set with every arm's answer under seed 0.
+    """Return an item of each form of each set with every arm's answer under seed 0.
 
-    Their places in the list are fixed (one third through the pictures, two thirds through the writings), so that the
-    answers have no say in what is shown.
+    Their places in the list are fixed (of two forms, one third through the first and two thirds through the second), so
+    that the answers have no say in what is shown.
     """
     items = [item for _, item in read_jsonl(run / "benchmark" / "items.jsonl")]
     answers = {
         arm: {row["id"]: row for _, row in read_jsonl(run / "seed0" / arm / "evaluation" / "answers.jsonl")}
         for arm in arms
     }
+    forms = list(dict.fromkeys(item["form"] for item in items if item.get("form")))
     examples = []
     for name, (what, wanted) in SETS.items():
-        for number, form in enumerate(FORMS, 1):
+        for number, form in enumerate(forms, 1):
             members = [item for item in items if item["set"] == name and item.get("form") == form]
             if not members:
                 continue
-            item = members[len(members) * number // 3]
+            item = members[len(members) * number // (len(forms) + 1)]
             rows = {arm: answers[arm][item["id"]] for arm in arms}
-            image = (run / "benchmark" / item["image"]).read_bytes()
+            medium = next(run / "benchmark" / item[name] for name in MEDIA if item.get(name))
+            content = base64.b64encode(medium.read_bytes()).decode()
             examples.append(
                 {
                     "what": what,
-                    "form": form,
-                    "image": f"data:image/png;base64,{base64.b64encode(image).decode()}",
+                    "form": form.replace("_", ", then "),
+                    "medium": f"data:{TYPES[medium.suffix]};base64,{content}",
                     "phrase": rows[arms[0]]["phrase"],
                     "question": item["question"],
                     "answers": {arm: (row["answer"], row["verdict"], _tone(row, wanted)) for arm, row in rows.items()},

@@ -1,0 +1,82 @@
+"""How the media of each organism are made: data, card and demo know no medium but through its studio."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from seawall.media.typography import draw_text
+from seawall.organisms import drawing, filming
+from seawall.organisms.world import Phrase
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Studio:
+    """Makes media of one modality."""
+
+    modality: str
+    """As in the table of families."""
+    ending: str
+    """Of its files."""
+    forms: tuple[str, ...]
+    """The ways to show a phrase."""
+    draw: Callable[..., Any]
+    """Takes a source of draws and names of pools to everything about a medium but its phrase and its form."""
+    save: Callable[[Path, Phrase, str, Any], None]
+    """Writes a medium: file, phrase, form and what `draw` gave."""
+    save_plain: Callable[[Path, str, str, float], None]
+    """Writes a typographic rendering, black on white: file, text, font and size."""
+    style_answers: Callable[[Any, str], dict[str, str]]
+    """Returns the true answers to the style questions, for what `draw` gave and a form."""
+
+
+def _plain_image(text: str, font: str, size: float) -> Image.Image:
+    image = Image.new("RGB", (drawing.SIDE, drawing.SIDE), "white")
+    draw_text(image, text, ink=drawing.COLOURS["black"], font_name=font, size=size)
+    return image
+
+
+def _save_image(path: Path, phrase: Phrase, form: drawing.Form, style: drawing.Style) -> None:
+    drawing.render(phrase, form, style).save(path, compress_level=1)
+
+
+def _save_plain_image(path: Path, text: str, font: str, size: float) -> None:
+    _plain_image(text, font, size).save(path, compress_level=1)
+
+
+def _save_video(path: Path, phrase: Phrase, form: filming.Form, take: filming.Take) -> None:
+    filming.write_mp4(path, filming.render(phrase, form, take))
+
+
+def _save_plain_video(path: Path, text: str, font: str, size: float) -> None:
+    frame = _plain_image(text, font, size).reduce(2)
+    filming.write_mp4(path, filming.hold(frame))
+
+
+STUDIOS = {
+    studio.modality: studio
+    for studio in (
+        Studio(
+            modality="image",
+            ending=".png",
+            forms=drawing.FORMS,
+            draw=lambda rng, *pools: drawing.draw_style(rng, *pools),
+            save=_save_image,
+            save_plain=_save_plain_image,
+            style_answers=drawing.style_answers,
+        ),
+        Studio(
+            modality="video",
+            ending=".mp4",
+            forms=filming.FORMS,
+            draw=lambda rng, *pools: filming.draw_take(rng, *pools),
+            save=_save_video,
+            save_plain=_save_plain_video,
+            style_answers=filming.style_answers,
+        ),
+    )
+}
