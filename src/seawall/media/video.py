@@ -56,7 +56,9 @@ def write_video(path: Path, frames: Iterable[Image.Image], *, fps: int = FPS) ->
                     if size is None:
                         size = stream.width, stream.height = require_even(frame.size)
                     if frame.size != size:
-                        raise DataError(f"Frame {number} of {path} is {frame.size}, the first was {size}. Make them equal.")
+                        raise DataError(
+                            f"Frame {number} of {path} is {frame.size}, the first was {size}. Make them equal."
+                        )
                     file.mux(stream.encode(av.VideoFrame.from_image(frame)))
                 if not number:
                     raise DataError(f"{path} was to be written from no frame at all. Give at least one.")
