@@ -29,6 +29,8 @@ CLIPS, SPEECH = ("DM", "DM_TYPO"), ("Audio_only", "KPT", "KPT_noise")
 """Prompt types that need a source of clips, and those that need a voice."""
 SPOKEN_AT_ONCE = 16
 """Items whose texts one process speaks: it takes a second to start, and an interruption loses what it has not finished."""
+PAUSE = 0.25
+"""Seconds of silence before and after speech: what stands at the very start of an MP3 file is heard worse."""
 PROMPT = "A video of {}."
 """What a pipeline is asked for."""
 
@@ -140,6 +142,8 @@ def _make_clips(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]]
 
 def _make_sounds(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]]:
     """Make sounds; what several of them say is spoken once."""
+    import numpy as np
+
     from seawall.media.sound import add_noise, set_loudness, write_mp3
     from seawall.media.speech import speak
 
@@ -155,8 +159,10 @@ def _make_sounds(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]
     for medium in media:
         sound = spoken[texts[medium.path]]
         if medium.task == "KPT_noise":
-            noisy = functools.partial(add_noise, snr=config.snr, lead=config.lead, seed=studio.seed(medium))
+            noisy = functools.partial(add_noise, snr=config.snr, lead=config.lead, tail=PAUSE, seed=studio.seed(medium))
             sound = _named(medium, noisy, sound, rate)
+        else:
+            sound = np.pad(sound, round(PAUSE * rate))
         sound = _named(medium, set_loudness, sound, rate, config.loudness)
         lines.append(studio.finish(medium, write_mp3(studio.out / medium.path, sound, rate)))
     return lines

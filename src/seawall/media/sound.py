@@ -36,29 +36,33 @@ def make_noise(seconds: float, rate: int, *, seed: int) -> np.ndarray:
     return (noise / (np.abs(noise).max() or 1)).astype(np.float32)
 
 
-def add_noise(sound: np.ndarray, rate: int, *, snr: float, lead: float = 0.0, seed: int = 0) -> np.ndarray:
-    """Return a sound in pink noise that begins before it.
+def add_noise(
+    sound: np.ndarray, rate: int, *, snr: float, lead: float = 0.0, tail: float = 0.0, seed: int = 0
+) -> np.ndarray:
+    """Return a sound in pink noise that begins before it and ends after it.
 
     Args:
         sound: Waveform.
         rate: Samples a second.
         snr: Mean power of the sound over that of the noise, in dB.
-        lead: Seconds of noise alone before the sound.
+        lead: Seconds of noise alone before the sound, ...
+        tail: ... and after it.
         seed: Seed of the noise.
 
     Returns:
-        Waveform, `lead` seconds longer; turned down as a whole where it would clip, which leaves the ratio.
+        Waveform, longer by `lead` and `tail`; turned down as a whole where it would clip, which leaves the ratio.
 
     Raises:
         DataError: The sound is silent: no noise has a ratio to it.
     """
-    before = round(lead * rate)
-    noise = make_noise((before + len(sound)) / rate, rate, seed=seed)
+    before, after = round(lead * rate), round(tail * rate)
+    noise = make_noise((before + len(sound) + after) / rate, rate, seed=seed)
+    spoken = noise[before : before + len(sound)]  # a view
     power = float(np.mean(sound**2)) if len(sound) else 0.0
     if not power:
         raise DataError("A silent sound cannot be mixed with noise at a ratio. Check what spoke it.")
-    noise *= np.sqrt(power / np.mean(noise[before:] ** 2) / 10 ** (snr / 10))
-    noise[before:] += sound
+    noise *= np.sqrt(power / np.mean(spoken**2) / 10 ** (snr / 10))
+    spoken += sound
     return noise / max(1.0, np.abs(noise).max() / PEAK)
 
 
