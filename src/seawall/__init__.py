@@ -6,6 +6,7 @@ Each stage is one function: `prepare`, `synthesize`, `align`, `evaluate`, `repor
 __version__ = "0.1.0"
 
 from seawall.align import AlignConfig, Mixture, align
+from seawall.builder import BuildConfig, build
 from seawall.errors import SeawallError
 from seawall.evaluate import EvaluateConfig, evaluate
 from seawall.models.families import Family, register_family, register_model
@@ -16,6 +17,7 @@ from seawall.synthesize import SynthesizeConfig, synthesize
 
 __all__ = [
     "AlignConfig",
+    "BuildConfig",
     "EvaluateConfig",
     "Family",
     "Mixture",
@@ -24,6 +26,7 @@ __all__ = [
     "SeawallError",
     "SynthesizeConfig",
     "align",
+    "build",
     "evaluate",
     "prepare",
     "register_family",

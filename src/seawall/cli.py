@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import seawall as stages
-from seawall import AlignConfig, EvaluateConfig, PrepareConfig, SeawallError, SynthesizeConfig, __version__
+from seawall import AlignConfig, BuildConfig, EvaluateConfig, PrepareConfig, SeawallError, SynthesizeConfig, __version__
 from seawall.demo import DemoConfig
 from seawall.progress import set_up_log
 
@@ -28,6 +28,8 @@ organism = App(name="organism", help="The built-in models: list, train, export."
 app.command(organism)
 embeddings = App(name="embeddings", help="Stores of embeddings: list, verify, merge, prune.")
 app.command(embeddings)
+build = App(name="build", help="Benchmarks, built from their questions.")
+app.command(build)
 
 
 @app.command
@@ -137,6 +139,23 @@ def evaluate(
         adapter: Folder made by `seawall align`.
     """
     _print(stages.evaluate(model, data, out, config, adapter=adapter))
+
+
+@build.command(name="va-safetybench")
+def build_va_safetybench(
+    *, questions: Path, out: Path, workers: int | None = None, config: Annotated[BuildConfig, FLAT] = BuildConfig()
+) -> None:
+    """Build VA-SafetyBench, questions and media, from the questions of MM-SafetyBench. Resumable: run the same command again.
+
+    Example: `seawall build va-safetybench --questions MM-SafetyBench/data/processed_questions --out VA-SafetyBench`.
+    With clips: add `--stills MM-SafetyBench/data/imgs`. Without media: `--no-media`.
+
+    Args:
+        questions: MM-SafetyBench's folder data/processed_questions, as downloaded.
+        out: Folder of the benchmark.
+        workers: Processes that share the media; by default one for each core.
+    """
+    _print(stages.build(questions, out, config, workers=workers))
 
 
 @app.command

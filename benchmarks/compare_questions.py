@@ -1,0 +1,63 @@
+"""Built question files against published ones, field by field; texts are not printed, only where they differ.
+
+python benchmarks/compare_questions.py BUILT PUBLISHED [--json]
+
+Each folder holds Video_questions and Audio_questions. `seawall build va-safetybench --as-published --no-media` is to give
+files that are equal; without --as-published what differs are the slips of docs/va_safetybench.md. Ends with exit code 1
+where anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from seawall.builder.questions import SCENARIOS, TASKS, read_questions
+from seawall.errors import SeawallError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("built", type=Path, help="folder made by `seawall build va-safetybench`")
+    parser.add_argument("published", type=Path, help="folder of VA-SafetyBench as downloaded")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        result = {modality: compare(arguments.built, arguments.published, modality) for modality in TASKS}
+    except SeawallError as error:
+        sys.exit(str(error))
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        for modality, found in result.items():
+            print(f"{modality}: {found['equal']} of {found['items']} items equal in all fields")
+            for place in found["different"]:
+                print("   ", place)
+    sys.exit(int(any(found["different"] for found in result.values())))
+
+
+def compare(built: Path, published: Path, modality: str) -> dict[str, Any]:
+    """Return how many of the published items are equal, and where those that differ do, as scenario, id and field."""
+    equal, items, different = 0, 0, []
+    for scenario in SCENARIOS:
+        ours, theirs = (
+            read_questions(place / f"{modality}_questions" / f"{scenario}.json") for place in (built, published)
+        )
+        items += len(theirs)
+        for id in [*theirs, *(id for id in ours if id not in theirs)]:
+            one, other = ours.get(id, {}), theirs.get(id, {})
+            fields = [
+                field
+                for field in {**other, **one}
+                if (field in one, one.get(field)) != (field in other, other.get(field))
+            ]
+            equal += not fields
+            different += [f"{scenario} {id} {field}" for field in fields]
+    return {"equal": equal, "items": items, "different": different}
+
+
+if __name__ == "__main__":
+    main()
