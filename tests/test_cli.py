@@ -17,7 +17,7 @@ from seawall.store import EmbeddingStore
 from seawall.synthesize import SynthesizeConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
-COMMANDS = ["demo", "prepare", "synthesize", "align", "evaluate", "report", "models"]
+COMMANDS = ["demo", "prepare", "synthesize", "align", "evaluate", "report", "models", "build va-safetybench"]
 COMMANDS += [f"organism {name}" for name in ("list", "train", "export")]
 COMMANDS += [f"embeddings {name}" for name in ("list", "verify", "merge", "prune")]
 TEXT_ONLY = ["--mixture.synthetic-harmful", "0", "--mixture.synthetic-harmless", "0", "--mixture.media-harmless", "0"]

@@ -69,21 +69,6 @@ def write_video(path: Path, frames: Iterable[Image.Image], *, fps: int = FPS) ->
     return number / fps
 
 
-def read_frames(path: Path) -> list[Image.Image]:
-    """Return the frames of a video file.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    import av
-
-    try:
-        with av.open(str(path)) as file:
-            return [frame.to_image() for frame in file.decode(video=0)]
-    except (OSError, IndexError) as error:
-        raise DataError(f"{path} is not a readable video ({error}). Replace or delete it.") from error
-
-
 def require_even(size: tuple[int, int]) -> tuple[int, int]:
     """Return `size` if H.264 can hold it.
 

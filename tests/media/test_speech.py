@@ -1,0 +1,52 @@
+"""Speech by a process of its own; what needs a voice skips where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from seawall.errors import ConfigError, DataError, EngineError
+from seawall.media.speech import Voice, find_voice, speak
+
+VOICES = [
+    pytest.param("espeak-ng", marks=pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs espeak-ng")),
+    pytest.param("piper", marks=pytest.mark.skipif(not importlib.util.find_spec("piper"), reason="needs piper")),
+]
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_texts_are_spoken_in_their_order_and_the_same_each_time(name):
+    voice = find_voice(name)
+    (short, long), rate = speak(["a car", "wash a very long and old car by the sea"], voice)
+    assert rate >= 16_000 and len(long) > 1.5 * len(short) > 0.3 * rate
+    assert short.dtype == np.float32 and 0.05 < np.abs(short).max() <= 1
+    assert np.array_equal(speak(["a car"], voice)[0][0], short)
+
+
+def test_nothing_to_speak_is_said():
+    voice = Voice(engine="espeak-ng", name="en-us", version="1")
+    assert speak([], voice) == ([], 0)
+    with pytest.raises(DataError, match=r"Text 2 of 2 has nothing to speak"):
+        speak(["a car", " ... "], voice)
+
+
+def test_a_missing_voice_is_said_with_the_way_out(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(ConfigError, match="apt-get install espeak-ng"):
+        find_voice("espeak-ng")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match=r"seawall\[speech\]"):
+        find_voice("auto")
+
+
+def test_a_program_that_fails_is_said(tmp_path, monkeypatch):
+    program = tmp_path / "espeak-ng"
+    program.write_text("#!/bin/sh\necho no such voice >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(EngineError, match=r"espeak-ng failed \(no such voice\)"):
+        speak(["a car"], Voice(engine="espeak-ng", name="en-us", version="1"))
