@@ -1,9 +1,11 @@
-"""Greedy answers of a model to turns, on real or synthetic media."""
+"""Answers of a model to turns, greedy by default, on real or synthetic media."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -11,8 +13,20 @@ from seawall.models.chat import Turn, to_model
 from seawall.models.inject import Items, inject
 from seawall.models.load import Loaded
 
+GREEDY: Mapping[str, Any] = {"do_sample": False}
 
-@torch.no_grad()
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a model said."""
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    finished: bool
+    """False where the limit cut it."""
+
+
 def generate(
     loaded: Loaded,
     turns: Sequence[Turn],
@@ -36,11 +50,49 @@ def generate(
     answers: dict[int, str] = {}
     for first in range(0, len(turns), batch_size):
         rows = order[first : first + batch_size]
-        batch = loaded.chat.batch([turns[row] for row in rows], side="left")
-        del batch["labels"]
-        injected = contextlib.nullcontext() if items is None else inject(loaded.model, loaded.family, items[rows])
-        with injected:
-            ids = loaded.model.generate(**to_model(batch, loaded.model), max_new_tokens=max_new_tokens, do_sample=False)
-        answers.update(zip(rows, loaded.chat.decode(ids[:, batch["input_ids"].shape[1] :]), strict=True))
+        chosen = None if items is None else items[rows]
+        made = answer(loaded, [turns[row] for row in rows], items=chosen, max_new_tokens=max_new_tokens)
+        answers.update(zip(rows, (one.text for one in made), strict=True))
         on_batch(len(rows))
     return [answers[row] for row in range(len(turns))]
+
+
+@torch.no_grad()
+def answer(
+    loaded: Loaded,
+    turns: Sequence[Turn],
+    *,
+    items: Items | None = None,
+    max_new_tokens: int,
+    decoding: Mapping[str, Any] = GREEDY,
+) -> list[Answer]:
+    """Return the answers to turns that fit into one batch.
+
+    Args:
+        loaded: The model, with or without an adapter.
+        turns: As for `generate`.
+        items: As for `generate`.
+        max_new_tokens: Longest answer.
+        decoding: Further settings of transformers' `generate`.
+    """
+    batch = loaded.chat.batch(turns, side="left")
+    del batch["labels"]
+    injected = contextlib.nullcontext() if items is None else inject(loaded.model, loaded.family, items)
+    with injected:
+        ids = loaded.model.generate(**to_model(batch, loaded.model), max_new_tokens=max_new_tokens, **decoding)
+    made = ids[:, batch["input_ids"].shape[1] :]
+    ends = torch.isin(made, _end_ids(loaded, made.device))
+    finished = ends.any(1)
+    lengths = torch.where(finished, ends.int().argmax(1) + 1, made.shape[1])
+    texts = loaded.chat.decode(made)
+    prompts = batch["attention_mask"].sum(1)
+    return [
+        Answer(text, *numbers)
+        for text, *numbers in zip(texts, prompts.tolist(), lengths.tolist(), finished.tolist(), strict=True)
+    ]
+
+
+def _end_ids(loaded: Loaded, device: torch.device) -> torch.Tensor:
+    """Return the ids that end an answer."""
+    ids = loaded.model.generation_config.eos_token_id
+    return torch.tensor(ids if isinstance(ids, list) else [] if ids is None else [ids], dtype=torch.long, device=device)
