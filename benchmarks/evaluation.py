@@ -1,0 +1,92 @@
+"""What batching is worth to an evaluation through Inspect: questions about images to organism:image, answers compared.
+
+    python benchmarks/evaluation.py [--items 120] [--batch 64] [--repeats 3] [--json]
+
+Three ways take turns: Inspect with one question at a time, Inspect with `--batch` connections, and Seawall's own batches
+without Inspect. Medians of wall seconds; the model is loaded before, the media are read in each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import Task
+from inspect_ai import eval as evaluate_tasks
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, Model, get_model
+
+from seawall.artifacts import read_jsonl
+from seawall.models.chat import Turn
+from seawall.models.generate import generate
+from seawall.organisms import data
+
+TOKENS = 32
+"""Longest answer."""
+
+
+def ask_inspect(model: Model, turns: list[Turn], batch: int, folder: Path) -> list[str]:
+    """Return the answers of an Inspect evaluation without a scorer."""
+    samples = [
+        Sample(id=n, input=[ChatMessageUser(content=[ContentImage(image=str(t.medium)), ContentText(text=t.question)])])
+        for n, t in enumerate(turns)
+    ]
+    settings: dict[str, Any] = {"max_connections": batch, "max_samples": batch, "max_tokens": TOKENS}
+    (log,) = evaluate_tasks(Task(dataset=samples), model=model, log_dir=str(folder), display="none", **settings)
+    return [sample.output.completion for sample in log.samples]
+
+
+def timed(work: Callable[[], list[str]]) -> tuple[float, list[str]]:
+    """Return wall seconds and result."""
+    started = time.perf_counter()
+    result = work()
+    return time.perf_counter() - started, result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--items", type=int, default=120)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data.write_benchmark(folder / "benchmark", "validation")
+        items = [item for _, item in read_jsonl(folder / "benchmark" / "items.jsonl") if item["image"]]
+        turns = [Turn(question=i["question"], medium=folder / "benchmark" / i["image"]) for i in items]
+        turns = turns[: arguments.items]
+        model = get_model("seawall/organism:image")
+        loaded = model.api.loaded
+        ways: dict[str, Callable[[], list[str]]] = {
+            "one at a time": lambda: ask_inspect(model, turns, 1, folder),
+            "batched": lambda: ask_inspect(model, turns, arguments.batch, folder),
+            "without Inspect": lambda: generate(loaded, turns, max_new_tokens=TOKENS, batch_size=arguments.batch),
+        }
+        ways["batched"]()  # warms up
+        runs = [{way: timed(work) for way, work in ways.items()} for _ in range(arguments.repeats)]
+    seconds = {way: statistics.median(run[way][0] for run in runs) for way in ways}
+    answers = [run[way][1] for run in runs for way in ways]
+    result = {
+        "items": len(turns),
+        "batch": arguments.batch,
+        "seconds": seconds,
+        "speedup": seconds["one at a time"] / seconds["batched"],
+        "same_answers": all(other == answers[0] for other in answers),
+    }
+    if arguments.json:
+        print(json.dumps(result))
+        return
+    for way, value in seconds.items():
+        print(f"{way:16}{value:8.2f} s")
+    print(f"batched is {result['speedup']:.1f} times as fast; same answers: {result['same_answers']}")
+
+
+if __name__ == "__main__":
+    main()
