@@ -287,7 +287,7 @@ def list_organisms(*, json: bool = False) -> None:
 
 @organism.command
 def train(name: Literal["image", "video"], *, out: Path, seed: int = 0) -> None:
-    """Train a built-in model from nothing: about 25 minutes on 2 cores.
+    """Train a built-in model from nothing: 15 to 25 minutes on 2 cores.
 
     Example: `seawall organism train video --out my-organism`
 
