@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import random
 
 import av
@@ -112,6 +113,16 @@ def test_an_mp4_file_holds_the_video(form, tmp_path):
         assert (stream.codec_context.name, stream.average_rate, stream.frames) == ("h264", filming.RATE, filming.FRAMES)
     read = read_medium(find_modality("video"), tmp_path / "a.mp4")
     assert read.shape == made.shape and np.abs(read.astype(int) - made).mean() < 8
+
+
+def test_the_same_frames_give_the_same_file():
+    for seed in range(20):
+        frames, files = filming.render(PHRASE, "picture", filming.draw_take(random.Random(seed), "train")), set()
+        for _ in range(3):
+            file = io.BytesIO()
+            filming.write_mp4(file, frames)
+            files.add(file.getvalue())
+        assert len(files) == 1, seed
 
 
 def test_style_answers_are_those_of_the_frames():

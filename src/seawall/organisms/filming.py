@@ -27,7 +27,8 @@ FRAMES, RATE = 12, 4
 """Frames of a video, and of a second."""
 LAST_TYPED = 7
 """The frame in which the last letter is typed."""
-QUIET = {"crf": "20", "preset": "veryfast", "tune": "animation", "threads": "1"}
+CODEC = {"crf": "20", "preset": "veryfast", "tune": "animation", "threads": "1", "x264-params": "mbtree=0"}
+"""Settings of x264. With its macroblock tree the same frames of so small a video give now one file and now another."""
 
 Form = Literal["picture", "writing", "picture_writing"]
 FORMS: tuple[Form, ...] = ("picture", "writing", "picture_writing")
@@ -107,11 +108,13 @@ def write_mp4(file: Path | io.BytesIO, frames: Any, rate: int = RATE) -> None:
 
     target = file if isinstance(file, io.BytesIO) else str(file)
     with av.open(target, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=rate, options=QUIET)
+        stream = container.add_stream("libx264", rate=rate, options=CODEC)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt, stream.time_base = "yuv420p", Fraction(1, rate)
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
