@@ -176,6 +176,12 @@ def test_a_server_that_turns_everything_away_stops_the_run_which_can_go_on(serve
     assert ask(tmp_path)[0]["pairs"] == 24 and len(server.asked) == before + 16
 
 
+def test_many_without_answer_among_others_do_not_stop_the_run(server, tmp_path):
+    for record in RECORDS[::2]:
+        server.faults[record["instruction"]] = ["401"] * 3
+    assert ask(tmp_path, connections=1)[0] == {"pairs": 12, "rejected": 12}
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
