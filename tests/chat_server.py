@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         text = '{"phrase": "cut sh' if fault == "broken JSON" else self.server.answer(instruction)
         message = {"role": "assistant", "content": text}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        choice = {"index": 0, "message": message, "finish_reason": "length" if text.endswith("...") else "stop"}
         usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
         body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
         return self.send(200, body)

@@ -45,7 +45,7 @@ def no_waits(monkeypatch):
 
 
 def ask(tmp_path, records=RECORDS, name="pairs", **settings):
-    config = PrepareConfig(**{"extractor": MODEL, "retries": 2, "timeout": 1} | settings)
+    config = PrepareConfig(**{"extractor": MODEL, "retries": 2, "timeout": 60} | settings)
     counts = prepare(write_lines(tmp_path / "records.jsonl", records), tmp_path / name, config)
     return counts, read_pairs(tmp_path / name)
 
@@ -59,7 +59,7 @@ def test_faults_of_the_server_lose_nothing(server, no_waits, tmp_path):
     for number, record in enumerate(RECORDS):
         turned = kinds[number % 6 :] + kinds[: number % 6]
         server.faults[record["instruction"]] = [*turned, "broken JSON" if number % 2 else "cut body"]
-    counts, pairs = ask(tmp_path, retries=8)
+    counts, pairs = ask(tmp_path, retries=30, timeout=2)
     assert counts == {"pairs": 24, "rejected": 0}
     assert not any(server.faults.values()), "every fault was met"
     assert server.let_go == 0
@@ -99,7 +99,7 @@ def test_killed_and_started_again_it_goes_on_and_asks_nothing_twice(server, tmp_
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
     process = subprocess.Popen([*argv, "--connections", "4"], env=environment, stderr=subprocess.DEVNULL)
     cached = lambda: [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]  # noqa: E731
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (len(server.asked) < 14 or len(cached()) < 10) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -176,6 +176,12 @@ def test_a_server_that_turns_everything_away_stops_the_run_which_can_go_on(serve
     assert ask(tmp_path)[0]["pairs"] == 24 and len(server.asked) == before + 16
 
 
+def test_many_without_answer_among_others_do_not_stop_the_run(server, tmp_path):
+    for record in RECORDS[::2]:
+        server.faults[record["instruction"]] = ["401"] * 3
+    assert ask(tmp_path, connections=1)[0] == {"pairs": 12, "rejected": 12}
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -194,15 +200,15 @@ def test_an_extractor_that_cannot_be_used(tmp_path, monkeypatch, model, message)
 
 def test_twins_get_the_models_own_answers(server, tmp_path):
     records = [{**record, "kind": "harmless" if number % 2 else "harmful"} for number, record in enumerate(RECORDS[:6])]
-    server.answer = lambda instruction: (
-        "" if "chair" in instruction or "table" in instruction else f" {instruction} Mine. "
-    )
+    cut = {"table": "", "clock": "Cut short ..."}
+    server.answer = lambda instruction: cut.get(instruction[:-1].split()[-1], f" {instruction} Mine. ")
     _, pairs = ask(tmp_path, records, extractor="rules", answers=MODEL)
     own = [(pair["response"] == f"{pair['instruction']} Mine.") for pair in pairs]
-    assert own == [False, True, False, False, False, True], "harmful responses, and where no answer came, stay"
+    assert own == [False, True, False, False, False, False], "the harmful, and where the answer is empty or cut, stay"
+    assert pairs[5]["response"] == "Paint the clock."
     assert [len(body["messages"]) for body in server.asked] == [1] * 3
     manifest = read_json(tmp_path / "pairs" / "manifest.json")
-    assert manifest["own_answers"] == 2 and manifest["answers"]["answers"] == 3
+    assert manifest["own_answers"] == 1 and manifest["answers"]["answers"] == 3
     ask(tmp_path, records, "video", extractor="rules", answers=MODEL, modality="video")
     assert len(server.asked) == 3, "answers are kept"
 
