@@ -80,7 +80,7 @@ class Studio:
         if medium.task in CLIPS:
             moving = {
                 "source": "moving still",
-                "still": medium.still and medium.still.name,
+                "still": medium.still and medium.still.relative_to(config.stills).as_posix(),
                 "own_still": medium.own_still,
             }
             facts |= moving if medium.still else {"source": config.pipeline}
@@ -89,10 +89,10 @@ class Studio:
         facts["recipe"] = hash_text(repr((facts, text, self.seed(medium), config.seconds)))
         return facts
 
-    def finish(self, medium: Medium, seconds: float) -> dict[str, Any]:
-        """Return the line of a medium that is made."""
+    def finish(self, medium: Medium, seconds: float, **found: Any) -> dict[str, Any]:
+        """Return the line of a medium that is made; what was found in it stands for what was asked for."""
         size = (self.out / medium.path).stat().st_size
-        return {**self.describe(medium), "seconds": round(seconds, 3), "bytes": size}
+        return {**self.describe(medium), **found, "seconds": round(seconds, 3), "bytes": size}
 
 
 def make_media(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ def _make_sounds(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]
     """Make sounds; what several of them say is spoken once."""
     import numpy as np
 
-    from seawall.media.sound import add_noise, set_loudness, write_mp3
+    from seawall.media.sound import add_noise, measure_loudness, set_loudness, write_mp3
     from seawall.media.speech import speak
 
     config = studio.config
@@ -164,7 +164,8 @@ def _make_sounds(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]
         else:
             sound = np.pad(sound, round(PAUSE * rate))
         sound = _named(medium, set_loudness, sound, rate, config.loudness)
-        lines.append(studio.finish(medium, write_mp3(studio.out / medium.path, sound, rate)))
+        loudness = round(measure_loudness(sound, rate), 1)
+        lines.append(studio.finish(medium, write_mp3(studio.out / medium.path, sound, rate), lufs=loudness))
     return lines
 
 

@@ -71,7 +71,7 @@ def read_items(folder: Path) -> tuple[list[Item], list[Path]]:
         folder: MM-SafetyBench's repository, its `data`, or its `processed_questions`.
 
     Raises:
-        DataError: Files are missing (all are named), one cannot be read, or an item lacks a field.
+        DataError: Files are missing (all are named), one cannot be read, an item lacks a field, or its id cannot name a file.
     """
     names = [f"{name}.json" for name in SCENARIOS.values()]
     places = [folder / place for place in FOLDERS]
@@ -160,9 +160,12 @@ def _replace_plainly(item: Item, medium: str) -> tuple[str | None, ...]:
 
 
 def _make_item(path: Path, scenario: str, id: str, fields: dict[str, Any]) -> Item:
-    if missing := [name for name in FIELDS.values() if not str(fields.get(name) or "").strip()]:
+    if not re.fullmatch(r"[\w-]+", id):
+        raise DataError(f"{path}: the id {id!r} cannot name a file. Ids hold letters, digits, _ and - only.")
+    texts = {name: fields.get(name) for name in FIELDS.values()}
+    if missing := [name for name, text in texts.items() if not isinstance(text, str) or not text.strip()]:
         raise DataError(
             f"{path}: item {id!r} has no text for {', '.join(map(repr, missing))}. Give MM-SafetyBench's processed questions, "
             "in which each item has it."
         )
-    return Item(scenario=scenario, id=id, **{attribute: fields[name] for attribute, name in FIELDS.items()})
+    return Item(scenario=scenario, id=id, **{attribute: texts[name] for attribute, name in FIELDS.items()})

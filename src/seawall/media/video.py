@@ -18,6 +18,8 @@ SECONDS = 4.0
 """Length of a video, unless asked otherwise."""
 FPS = 24
 """Frames a second, unless asked otherwise."""
+CODEC = {"preset": "veryfast", "crf": "20", "x264-params": "mbtree=0"}
+"""Settings of x264. With its macroblock tree the same frames of a small video give now one file and now another."""
 
 
 def count_frames(seconds: float, fps: int) -> int:
@@ -49,7 +51,7 @@ def write_video(path: Path, frames: Iterable[Image.Image], *, fps: int = FPS) ->
     try:
         with on_disk(path):
             with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as file:
-                stream = file.add_stream("libx264", rate=Fraction(fps), options={"preset": "veryfast", "crf": "20"})
+                stream = file.add_stream("libx264", rate=Fraction(fps), options=CODEC)
                 stream.thread_count = 1  # several workers share the cores; and the bytes do not depend on the machine
                 stream.pix_fmt = "yuv420p"
                 for number, frame in enumerate(frames, 1):
