@@ -60,6 +60,8 @@ def test_an_mp3_file_holds_the_sound(tmp_path):
         assert (stream.codec_context.name[:3], stream.rate, stream.channels) == ("mp3", RATE, 1)
         heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(stream)])
     assert np.abs(np.fft.rfft(heard[:RATE])).argmax() * RATE / len(heard[:RATE]) == pytest.approx(440, abs=2)
+    assert len(heard) == pytest.approx(RATE, abs=1152), "a frame more or less"
+    assert measure_loudness(heard, RATE) == pytest.approx(measure_loudness(tone(), RATE), abs=0.15)
     with pytest.raises(DataError, match="empty sound"):
         write_mp3(path, np.zeros(0, np.float32), RATE)
     assert [file.name for file in path.parent.iterdir()] == ["a.mp3"]

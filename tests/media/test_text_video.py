@@ -27,6 +27,31 @@ def test_a_text_video_has_the_form_asked_for_and_the_same_bytes_each_time(tmp_pa
         assert (stream.width, stream.height, stream.frames, float(stream.average_rate)) == (160, 96, 8, 8.0)
 
 
+def test_a_text_video_is_by_default_as_published_and_its_text_is_in_the_file(tmp_path):
+    assert write_text_video(tmp_path / "a.mp4", "wash a car", seed=2) == 4.0
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        stream = file.streams.video[0]
+        assert (stream.width, stream.height, float(stream.average_rate), file.duration) == (640, 384, 24.0, 4_000_000)
+        shown = [frame.to_ndarray(format="gray").astype(float) for frame in file.decode(stream)]
+    assert len(shown) == 96
+    same, other = (
+        np.asarray(next(itertools.islice(animate_text(text, seed=2), 80, None)).convert("L"), float)
+        for text in ("wash a car", "paint a boat")
+    )
+    assert np.corrcoef(shown[80].ravel(), same.ravel())[0, 1] > 0.98
+    assert np.corrcoef(shown[80].ravel(), other.ravel())[0, 1] < 0.8
+
+
+def test_the_same_frames_give_the_same_file(tmp_path):
+    for seed in range(20):
+        still = Image.fromarray(np.random.default_rng(seed).integers(0, 255, (60, 90, 3), np.uint8))
+        files = set()
+        for _ in range(3):
+            write_video(tmp_path / "a.mp4", move_still(still, size=(64, 64), seconds=1, fps=8, seed=seed), fps=8)
+            files.add((tmp_path / "a.mp4").read_bytes())
+        assert len(files) == 1, seed
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_all_of_the_text_stands_there_in_the_second_half(seed):
     frames = [np.asarray(frame, np.int16) for frame in animate_text("wash a car", seed=seed, **FORM)]
