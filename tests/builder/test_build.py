@@ -144,6 +144,7 @@ def test_nothing_is_made_twice_and_what_is_gone_or_cut_is_made_again(questions, 
     assert paths[0].read_bytes() == content, "the same seed gives the same file"
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of processes")
 def test_a_killed_run_leaves_no_worker_and_goes_on_where_it_was(questions, tmp_path):
     """With media large enough that the kill falls into the middle of them."""
     out, settings = tmp_path / "va", ["--tasks", "TYPO", "--seconds", "1", "--workers", "2"]
@@ -181,6 +182,16 @@ def test_a_killed_run_leaves_no_worker_and_goes_on_where_it_was(questions, tmp_p
         assert (out / path).read_bytes() == (tmp_path / "whole" / path).read_bytes(), path
     assert media_lines(out) == media_lines(tmp_path / "whole")
     assert not list(out.rglob("*.partial"))
+
+
+def test_a_worker_that_dies_is_said(questions, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; from pathlib import Path; import seawall\n"
+        "seawall.build(Path(sys.argv[1]), Path(sys.argv[2]), seawall.BuildConfig(tasks=('TYPO',), seconds=0.2), workers=2)"
+    )
+    done = subprocess.run([sys.executable, script, questions, tmp_path / "va"], capture_output=True, text=True)
+    assert done.returncode and "EngineError: A worker died" in done.stderr and "if __name__" in done.stderr
 
 
 def is_alive(process: str) -> bool:

@@ -86,6 +86,7 @@ def build(
         DataError: The questions cannot be read, or a still.
         ConfigError: Nothing here can speak, or the pipeline cannot be loaded.
         ArtifactError: `out` belongs to another run.
+        EngineError: What speaks failed, or a worker died.
     """
     from seawall.builder.run import run
 

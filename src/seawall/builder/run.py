@@ -15,6 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from seawall.artifacts import claim, finish, hash_file, hash_text, read_manifest
 from seawall.builder import BuildConfig
 from seawall.builder.media import CLIPS, SPEECH, SPOKEN_AT_ONCE, TASKS, Medium, Studio, make_media
 from seawall.builder.questions import SCENARIOS, Item, find_slips, make_questions, read_items
-from seawall.errors import DataError
+from seawall.errors import DataError, EngineError
 from seawall.progress import track
 
 log = logging.getLogger(__name__)
@@ -190,6 +191,11 @@ def _share(studio: Studio, groups: list[list[Medium]], workers: int) -> Iterator
         try:
             for done in as_completed([pool.submit(make_media, studio, group) for group in groups]):
                 yield done.result()
+        except BrokenProcessPool as error:
+            raise EngineError(
+                "A worker died, most often for lack of memory: what was finished is kept, so lower --workers and run the same again. "
+                'From a script, call build under `if __name__ == "__main__":`, as each worker imports the script, or with workers=1.'
+            ) from error
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
