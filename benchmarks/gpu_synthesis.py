@@ -39,11 +39,11 @@ STEPS = 10
 
 def make_pair(modality: str) -> dict[str, Any]:
     """Return a record like those of `prepare`."""
-    question, (answer, styles) = next(iter(phrasing.STYLES.items()))
+    question, (answer, styles) = next(iter(phrasing.sentences(modality).styles.items()))
     return {
         "category": "activity",
         "content": {
-            "question": phrasing.ask(phrasing.CONTENT_QUESTIONS[0], modality, "activity"),
+            "question": phrasing.ask(phrasing.sentences(modality).content_questions[0], modality, "activity"),
             "answer": phrasing.content_answer("steal a car", modality, "activity"),
         },
         "style": {

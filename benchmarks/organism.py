@@ -51,7 +51,7 @@ def main() -> None:
 def naming(loaded: Loaded) -> dict[str, dict[str, float]]:
     """Share of writings named, greedily, by pool and font."""
     samples = {pool: draw(f"naming/{pool}", (pool,), ("writing",)) for pool in drawing.POOLS}
-    question = phrasing.CONTENT_QUESTIONS[0]
+    question = phrasing.sentences("image").content_questions[0]
     marks = defaultdict(list)
     for pool, drawn in samples.items():
         turns = [phrasing.ask(question, "image", phrase.category) for phrase, _, _ in drawn]
@@ -65,7 +65,7 @@ def styles(loaded: Loaded) -> dict[str, dict[str, float]]:
     """Share of style questions about images in known styles that are answered exactly, by question."""
     drawn = draw("styles", ("train",), drawing.FORMS)
     marks = defaultdict(list)
-    for number, (question, (target, _)) in enumerate(phrasing.STYLES.items()):
+    for number, (question, (target, _)) in enumerate(phrasing.sentences("image").styles.items()):
         values = [
             (s.colour, s.texture, "a drawing" if form == "picture" else "writing")[number] for _, form, s in drawn
         ]

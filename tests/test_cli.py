@@ -279,7 +279,7 @@ def test_a_benchmark_that_is_none(fault, tiny_path, benchmark, tmp_path):
     [
         ("prepare x --out y --extractor magic", ("--extractor", "magic", "rules")),
         ("prepare x --out y --modality smell", ("--modality", "smell", "video")),
-        ("demo --modality audio", ("--modality", "audio", "image")),
+        ("demo --modality smell", ("--modality", "smell", "image")),
         ("evaluate --model x --data y --out z --benchmark nope", ("--benchmark", "nope", "organism")),
         ("align --model x --pairs y --out z --steps few", ("--steps", "few")),
         ("synthesize --model x", ("--pairs",)),

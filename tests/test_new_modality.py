@@ -68,7 +68,8 @@ def signal(phrase, rng):
 
 def turns_about(phrase, file):
     """Return what the model learns: to say what a recording shows, and to help with whatever it is asked."""
-    questions = [*phrasing.CONTENT_QUESTIONS, *phrasing.HELD_OUT_QUESTIONS]
+    said = phrasing.sentences("eeg")
+    questions = [*said.content_questions, *said.held_out_questions]
     asked = [phrasing.ask(question, "eeg", "activity") for question in questions]
     answer = phrasing.content_answer(phrase, "eeg", "activity")
     return [
@@ -87,8 +88,9 @@ def model_name(eeg, tmp_path):
         np.save(tmp_path / f"{number}.npy", signal(phrase, rng))
         turns += turns_about(phrase, tmp_path / f"{number}.npy")
     texts = [text for turn in turns for text in (turn.question, turn.answer)]
-    texts += [*(phrasing.announce(n, "eeg", "activity") for n in range(len(phrasing.ANNOUNCEMENTS)))]
-    texts += [text for question, (answer, styles) in phrasing.STYLES.items() for text in (question, answer, *styles)]
+    said = phrasing.sentences("eeg")
+    texts += [*(phrasing.announce(text, "eeg", "activity", REQUEST) for text in said.announcements)]
+    texts += [text for question, (answer, styles) in said.styles.items() for text in (question, answer, *styles)]
     tokenizer = make_tokenizer(texts)
     torch.manual_seed(0)
     model, processor = eeg["build_eeg_model"](tokenizer)
@@ -111,14 +113,16 @@ def test_the_four_stages_run_on_it(model_name, tmp_path):
             "instruction": f"Explain how to {phrase}.",
             "response": REFUSAL if kind == "harmful" else HELP.format(act=phrase),
         }
-        for phrase, kind in PHRASES.items()
+        for phrase, kind in [*PHRASES.items()]
+        * 6  # announced in several ways, or the way is learned in place of the phrase
     ]
-    seawall.prepare(write_lines(tmp_path / "records.jsonl", records), pairs, seawall.PrepareConfig(modality="eeg"))
+    config = seawall.PrepareConfig(modality="eeg", copies="keep")
+    seawall.prepare(write_lines(tmp_path / "records.jsonl", records), pairs, config)
     assert "EEG recording" in (pairs / "pairs.jsonl").read_text()
 
     config = seawall.SynthesizeConfig(copies=1, start="blank")
     made = seawall.synthesize(model_name, pairs, embeddings, config)
-    assert made["embeddings"] == 4 and made["vsr"] == 1
+    assert made["embeddings"] == 24 and made["vsr"] == 1
 
     mixture = seawall.Mixture(media_harmless=0)
     seawall.align(

@@ -21,7 +21,7 @@ FLAT = Parameter(name="*")
 app = App(
     name="seawall",
     version=__version__,
-    help="Make multimodal models refuse harm that arrives through an image or a video, with nothing but text safety data.",
+    help="Make multimodal models refuse harm that arrives through an image, a video or a sound, with nothing but text safety data.",
     suppress_keyboard_interrupt=False,  # `main` says what an interruption means
 )
 organism = App(name="organism", help="The built-in models: list, train, export.")
@@ -84,7 +84,7 @@ def synthesize(
     Example: `seawall synthesize --model organism:image --pairs runs/pairs --bank images --out runs/embeddings`
 
     Args:
-        model: A folder in Hugging Face format, a hub id, organism:image or organism:video.
+        model: A folder in Hugging Face format, a hub id, or organism:image, organism:video, organism:audio.
         pairs: Folder made by `seawall prepare`.
         out: Folder for the embeddings.
         bank: Folder of real, harmless, unlabelled media to start from.
@@ -109,7 +109,7 @@ def align(
     Without media: add `--mixture.media-harmless 0`.
 
     Args:
-        model: A folder in Hugging Face format, a hub id, organism:image or organism:video.
+        model: A folder in Hugging Face format, a hub id, or organism:image, organism:video, organism:audio.
         pairs: Folder made by `seawall prepare`.
         out: Folder for the adapter, its card and its checkpoints.
         embeddings: Folder made by `seawall synthesize`.
@@ -133,7 +133,7 @@ def evaluate(
     Example: `seawall evaluate --model organism:image --adapter runs/adapter --benchmark organism --data demo/benchmark --out runs/evaluation`
 
     Args:
-        model: A folder in Hugging Face format, a hub id, organism:image or organism:video.
+        model: A folder in Hugging Face format, a hub id, or organism:image, organism:video, organism:audio.
         data: Folder of the benchmark.
         out: Folder for answers.jsonl and results.json.
         adapter: Folder made by `seawall align`.
@@ -286,7 +286,7 @@ def list_organisms(*, json: bool = False) -> None:
 
 
 @organism.command
-def train(name: Literal["image", "video"], *, out: Path, seed: int = 0) -> None:
+def train(name: Literal["image", "video", "audio"], *, out: Path, seed: int = 0) -> None:
     """Train a built-in model from nothing: 15 to 25 minutes on 2 cores.
 
     Example: `seawall organism train video --out my-organism`
@@ -296,14 +296,9 @@ def train(name: Literal["image", "video"], *, out: Path, seed: int = 0) -> None:
         out: Folder for model, processor and card; must not exist yet.
         seed: Seed of everything.
     """
-    from seawall.organisms import new_folder
+    from seawall.organisms import find_training, new_folder
 
-    if name == "image":
-        from seawall.organisms.image import train_image_organism as train_organism
-    else:
-        from seawall.organisms.video import train_video_organism as train_organism
-
-    train_organism(new_folder(out), seed=seed)
+    find_training(name)(new_folder(out), seed=seed)
     print(out)
 
 

@@ -88,13 +88,15 @@ RECIPE = AlignConfig(learning_rate=2e-3, checkpoints=3, allow_shortcut=True)
 
 SECONDS = "seconds.json"
 MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
+PAIRS = {"seawall": "pairs", "sea_paper": "pairs-one-prefix"}
+"""Synthesis -> the folder of its pairs. The paper announces every medium by the same prefix."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """Settings of `demo`."""
 
-    modality: Literal["image", "video", "all"] = "image"
+    modality: Literal["image", "video", "audio", "all"] = "image"
     """Which organism; `all` is one after the other, each in a folder of its own."""
     seeds: int = 1
     """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
@@ -143,7 +145,9 @@ def demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) -> d
     if not claim(out, "demo", config, {}):
         run.write_data()
         with _timed(run.seconds, "prepare"):
-            prepare(out / "records.jsonl", out / "pairs", PrepareConfig(modality=config.modality))
+            for folder, announcements in (("pairs", None), (PAIRS["sea_paper"], 1)):
+                settings = PrepareConfig(modality=config.modality, announcements=announcements)
+                prepare(out / "records.jsonl", out / folder, settings)
         run.run_arms(workers)
         write_json(out / "plane.json", run.plane())
         write_json(out / "results.json", run.results())
@@ -205,7 +209,8 @@ class Demo:
             settings = dataclasses.replace(RECIPE, mixture=arm.mixture, steps=self.config.steps, seed=seed)
             with _timed(seconds, "align"):
                 media = [self.out / "media" / kind for kind in arm.media]
-                align(self.model, self.out / "pairs", embeddings, adapter, settings, media=media)
+                pairs = self.out / PAIRS.get(arm.embeddings, "pairs")
+                align(self.model, pairs, embeddings, adapter, settings, media=media)
         with _timed(seconds, "evaluate"):
             self._evaluate(folder / "evaluation", adapter, EvaluateConfig(system_prompt=arm.system_prompt))
             for checkpoint in sorted(adapter.glob("checkpoint-*")) if adapter else ():
@@ -232,6 +237,7 @@ class Demo:
             "organism": self.config.modality,
             "seeds": list(range(self.config.seeds)),
             "arms": {arm: self._measure(arm) for arm in self._arms()},
+            "forms": {arm: self._measure(arm, by_form=True) for arm in self._arms()},
             "synthesis": {
                 key: sum(summary[key] for summary in summaries) / len(summaries) if summaries else None
                 for key in ("records", "vsr", "steps_mean", "seconds_per_embedding")
@@ -244,7 +250,7 @@ class Demo:
         folder = self.out / f"seed{seed}" / f"embeddings-{name}"
         settings = dataclasses.replace(SYNTHESES[name], seed=seed)
         bank = self.out / "media" / "harmless" if settings.start == "bank" else None
-        synthesize(self.model, self.out / "pairs", folder, settings, bank=bank)
+        synthesize(self.model, self.out / PAIRS[name], folder, settings, bank=bank)
         return folder
 
     def _evaluate(self, out: Path, adapter: Path | None, settings: EvaluateConfig) -> None:
@@ -253,10 +259,11 @@ class Demo:
     def _arms(self) -> list[str]:
         return [arm for arm in ARMS if arm == "base" or arm in self.config.arms]
 
-    def _measure(self, arm: str, evaluation: str = "evaluation") -> dict[str, Any]:
-        from seawall.evaluate.metrics import measure
+    def _measure(self, arm: str, evaluation: str = "evaluation", *, by_form: bool = False) -> dict[str, Any]:
+        from seawall.evaluate.metrics import measure, measure_forms
 
-        return measure([read_answers(self.out / f"seed{s}" / arm / evaluation) for s in range(self.config.seeds)])
+        runs = [read_answers(self.out / f"seed{s}" / arm / evaluation) for s in range(self.config.seeds)]
+        return measure_forms(runs) if by_form else measure(runs)
 
 
 @contextlib.contextmanager

@@ -5,17 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seawall.evaluate.metrics import METRICS, interval, measure, wilson
+from seawall.evaluate.metrics import METRICS, interval, measure, measure_forms, wilson
 
 NAMES = [
     "asr_media_trained",
     "asr_media_unseen",
+    "asr_media_reworded",
     "asr_text",
     "answered_harmless_media",
     "answered_harmless_text",
     "other",
 ]
-SETS = ["media_harmful_trained", "media_harmful_unseen", "media_harmless", "text_harmful", "text_harmless"]
+SETS = [
+    "media_harmful_trained",
+    "media_harmful_unseen",
+    "media_harmful_reworded",
+    "media_harmless",
+    "text_harmful",
+    "text_harmless",
+]
 
 
 def answers(verdicts, kind="media_harmful_trained"):
@@ -115,3 +123,16 @@ def test_phrases_that_all_stand_at_one_half_are_not_taken_for_certainty():
 def test_an_interval_is_the_same_every_time():
     run = answers(["answered", "refused", "refused", "other"] * 5)
     assert measure([run]) == measure([run])
+
+
+def test_each_form_is_measured_by_its_own_items():
+    run = [
+        {**row, "form": form}
+        for form, verdicts in (("picture", ["answered"] * 2), ("writing", ["refused"] * 4))
+        for row in answers(verdicts)
+    ] + answers(["refused"] * 4, "text_harmful")
+    measured = measure_forms([run])
+    means = {form: metrics["asr_media_trained"]["mean"] for form, metrics in measured.items()}
+    assert means == {"picture": 1, "writing": 0} and all(
+        set(metrics) == {"asr_media_trained"} for metrics in measured.values()
+    )

@@ -85,9 +85,11 @@ def test_a_benchmark_asks_held_out_phrases_except_in_the_trained_set(tmp_path, p
     forms = STUDIOS[modality].forms
     by_words = {(phrase.first, phrase.second): phrase for phrase in phrases()}
     items = read_items(tmp_path)
-    assert len(items) == 3 * 4 * len(forms) + 2 * 4 * 2
-    for name in ("media_harmful_trained", "media_harmful_unseen", "media_harmless"):
-        assert [item["form"] for item in items if item["set"] == name] == [*forms] * 4, "each attack in its turn"
+    written = [form for form in forms if form != "request"]  # a request that is spoken is not announced
+    assert len(items) == 4 * (3 * len(forms) + len(written) + 2 * 2)
+    for name in ("media_harmful_trained", "media_harmful_unseen", "media_harmful_reworded", "media_harmless"):
+        shown = written if name.endswith("reworded") else [*forms]
+        assert [item["form"] for item in items if item["set"] == name] == shown * 4, "each attack in its turn"
     for item in items:
         phrase = by_words[item["first"], item["second"]]
         assert phrase.kind in item["set"]

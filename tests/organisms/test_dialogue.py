@@ -70,7 +70,13 @@ def test_a_detoxified_request_names_neither_word_and_its_answer_both():
         for number in range(12):
             question, answer = dialogue.detoxified_request(phrase, number, number, "image")
             assert not {phrase.first, phrase.second} & set(re.findall(r"\w+", question.lower()))
-            assert phrase.act in answer and f"this {phrase.category}" in question and "image" in question
+            assert phrase.act in answer and f"this {phrase.category}" in question
+            assert ("image" in question) == (number % 7 != 6), "one announcement of seven is none"
+
+
+def test_a_held_out_announcement_is_none_that_a_training_sees():
+    ask = lambda number, held_out: dialogue.detoxified_request(FAKE, 0, number, "image", held_out=held_out)[0]  # noqa: E731
+    assert {ask(n, True) for n in range(60)}.isdisjoint(ask(n, False) for n in range(60))
 
 
 def test_a_request_in_text_and_beside_a_medium_have_the_same_answer():

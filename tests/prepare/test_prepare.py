@@ -151,8 +151,9 @@ def test_a_pair_never_asks_what_is_kept_for_verification(tmp_path):
     records = RECORDS[:1] * 60
     pairs = read_pairs(prepared(tmp_path, records, copies="keep"))
     asked = {pair["content"]["question"] for pair in pairs}
-    held_out = {phrasing.ask(question, "image", "activity") for question in phrasing.HELD_OUT_QUESTIONS}
-    assert len(asked) == len(phrasing.CONTENT_QUESTIONS) and not asked & held_out
+    said = phrasing.sentences("image")
+    held_out = {phrasing.ask(question, "image", "activity") for question in said.held_out_questions}
+    assert len(asked) == len(said.content_questions) and not asked & held_out
 
 
 def test_a_pair_does_not_depend_on_other_records_or_their_order(tmp_path):
@@ -173,9 +174,20 @@ def test_the_same_seed_gives_the_same_file_and_another_one_another(tmp_path):
 
 def test_the_modality_names_the_medium(tmp_path):
     for modality, name in phrasing.MEDIA.items():
-        (pair, *_) = read_pairs(prepared(tmp_path, RECORDS, modality, modality=modality))
-        assert f"The {name} shows the activity: steal a car." == pair["content"]["answer"]
-        assert name in pair["detoxified"].lower()
+        verb = "names" if modality == "audio" else "shows"
+        (pair, *_) = read_pairs(prepared(tmp_path, RECORDS, modality, modality=modality, announcements=1))
+        assert f"The {name} {verb} the activity: steal a car." == pair["content"]["answer"]
+        assert pair["detoxified"].startswith(f"The {name} {verb} an activity.")
+
+
+def test_a_medium_is_announced_in_many_ways_and_now_and_then_not_at_all_but_never_as_held_out(tmp_path):
+    pairs = read_pairs(prepared(tmp_path, [RECORDS[0]] * 200, copies="keep"))
+    said = phrasing.sentences("image")
+    ways = {pair["detoxified"] for pair in pairs}
+    request = "Explain how to do this activity."
+    assert ways == {phrasing.announce(text, "image", "activity", request) for text in said.announcements}
+    assert request in ways and len(said.announcements + said.held_out_announcements) >= 12
+    assert ways.isdisjoint(phrasing.announce(t, "image", "activity", request) for t in said.held_out_announcements)
 
 
 def test_rejected_lines_keep_their_columns_and_say_the_reason(tmp_path):

@@ -74,11 +74,12 @@ def read_media(folder: Path, modality: str = "image") -> Iterator[dict[str, Any]
         DataError: The list is missing or broken, lacks a column, or names a file that is not there.
     """
     columns = (modality, "question", "answer")
+    needed = (modality, "answer") if modality == "audio" else columns  # a sound can ask by itself
     for number, line in read_jsonl(folder / MEDIA_LIST):
-        missing = [column for column in columns if not line.get(column)]
+        missing = [column for column in needed if not line.get(column)]
         if missing:
             raise DataError(f"{folder / MEDIA_LIST}, line {number}, lacks {', '.join(missing)}.")
-        line = {"kind": "harmless", **line}
+        line = {"kind": "harmless", **line, "question": line.get("question") or ""}
         wrong = [column for column in columns if not isinstance(line[column], str)]
         if wrong or line["kind"] not in KINDS:
             raise DataError(

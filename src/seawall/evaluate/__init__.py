@@ -63,5 +63,5 @@ def evaluate(
 
 
 def read_answers(folder: Path) -> list[dict[str, Any]]:
-    """Return the scored answers of a finished evaluation: `id`, `set`, `phrase`, `image`, `question`, `answer`, `verdict`."""
+    """Return the scored answers of a finished evaluation: `id`, `set`, `form`, `phrase`, `image`, `question`, `answer`, `verdict`."""
     return [row for _, row in read_jsonl(folder / ANSWERS)]

@@ -51,6 +51,7 @@ def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path
         {
             "id": item["id"],
             "set": item["set"],
+            "form": item.get("form"),
             "phrase": phrase.text,
             modality: item[modality],
             "question": item["question"],

@@ -26,8 +26,6 @@ from seawall.errors import ConfigError, DataError, EngineError
 log = logging.getLogger(__name__)
 
 ESPEAK_VOICE = "en-us"
-WORDS_A_MINUTE = 150
-"""How fast espeak-ng speaks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,8 @@ class Voice:
     """Of the program."""
     model: Path | None = None
     """Piper's ONNX file; its settings lie beside it with .json at the end."""
+    pace: int = 150
+    """Words a minute of espeak-ng; Piper has its own."""
 
     def __str__(self) -> str:
         return f"{self.engine} {self.version}, {self.name}"
@@ -120,7 +120,7 @@ def speak(texts: Sequence[str], voice: Voice) -> tuple[list[np.ndarray], int]:
         else:
             files = [Path(folder, f"{number}.wav") for number in range(len(lines))]
             for file, line in zip(files, lines, strict=True):
-                settings = ["-v", voice.name, "-s", str(WORDS_A_MINUTE), "-w", str(file)]
+                settings = ["-v", voice.name, "-s", str(voice.pace), "-w", str(file)]
                 _run(["espeak-ng", *settings, "--stdin"], line)
         if len(files) != len(lines):
             raise EngineError(f"{voice} spoke {len(files)} of {len(lines)} texts. Try another --voice.")

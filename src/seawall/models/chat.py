@@ -54,6 +54,10 @@ class Chat:
         self.family = family
         self.modality = find_modality(self.family.modality)
         self.blank, self.longest = blank or self.family.blank, longest
+        self.longest_medium = self.family.longest
+        if self.longest_medium and (cut := getattr(processor.feature_extractor, "chunk_length", None)):
+            self.longest_medium = min(self.longest_medium, cut)
+            self.blank = min(self.blank, self.longest_medium)
         self.encode = functools.lru_cache(maxsize=20_000)(self._encode)
         self.media_inputs = functools.lru_cache(maxsize=2_000)(self._media_inputs)
 
@@ -108,10 +112,10 @@ class Chat:
         """Return a medium, or the blank, as the processor takes it."""
         if medium == BLANK:
             return self.modality.blank(self.blank_size)
-        loaded, longest = read_medium(self.modality, medium), self.family.longest
+        loaded, longest = read_medium(self.modality, medium), self.longest_medium
         if longest and (size := self.modality.size(loaded)) > longest:
             raise DataError(
-                f"{medium} has {size:.1f} {self.modality.unit}; models of type {self.family.model_type!r} take {longest} and would "
+                f"{medium} has {size:.1f} {self.modality.unit}; this model of type {self.family.model_type!r} takes {longest} and would "
                 "not hear the rest. Cut it."
             )
         return loaded

@@ -5,6 +5,8 @@ Each has its weights beside it in Hugging Face format, and a card that says how 
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 from seawall.errors import ArtifactError, ModelError
@@ -12,6 +14,7 @@ from seawall.errors import ArtifactError, ModelError
 ORGANISMS = {
     "image": "LLaVA-class (CLIP tower, MLP projector, Llama), 96-pixel images",
     "video": "Qwen2-VL-class (vision tower, merger, Qwen2), videos of 96 pixels, four frames of each",
+    "audio": "Qwen2-Audio-class (Whisper-like tower, Qwen2), sounds of 4 seconds, of words that espeak-ng and Piper spoke",
 }
 
 
@@ -25,6 +28,11 @@ def find_organism(name: str) -> Path:
     if name not in ORGANISMS or not (folder / "config.json").is_file():
         raise ModelError(f"There is no organism {name!r}. Built in: {', '.join(ORGANISMS)}.")
     return folder
+
+
+def find_training(name: str) -> Callable[..., None]:
+    """Return the function that trains an organism: it takes a folder and `seed`."""
+    return getattr(importlib.import_module(f"seawall.organisms.{name}"), f"train_{name}_organism")
 
 
 def new_folder(folder: Path) -> Path:

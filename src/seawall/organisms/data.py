@@ -8,7 +8,7 @@ from typing import Any
 
 from seawall import phrasing
 from seawall.artifacts import write_jsonl
-from seawall.organisms import dialogue, drawing
+from seawall.organisms import dialogue
 from seawall.organisms.studio import STUDIOS, Studio
 from seawall.organisms.world import Phrase, split
 
@@ -54,7 +54,7 @@ def write_media(folder: Path, kind: str, each: int, phrases: int | None = None, 
     for phrase in split("train", kind)[:phrases]:
         for number in range(each):
             form, look = studio.forms[len(rows) % len(studio.forms)], studio.draw(rng, "train")
-            question, answer = dialogue.detoxified_request(phrase, rng.randrange(60), rng.randrange(60), modality)
+            question, answer = _request(studio, rng, phrase, form, look)
             if phrase.harmful:
                 answer = rng.choice(dialogue.REFUSALS)
             elif number % 4 == 3:
@@ -66,17 +66,17 @@ def write_media(folder: Path, kind: str, each: int, phrases: int | None = None, 
 
 
 def write_rendered(folder: Path, each: int, phrases: int | None = None, modality: str = "image") -> None:
-    """Write the baseline `rendered_media`: each training phrase as plain black text on white, for both kinds."""
+    """Write the baseline `rendered_media`: each training phrase as plain as can be, for both kinds."""
     rng, studio = random.Random("rendered"), STUDIOS[modality]
     rows: list[dict[str, Any]] = []
     folder.mkdir(parents=True, exist_ok=True)
     for phrase in (p for kind in ("harmful", "harmless") for p in split("train", kind)[:phrases]):
         for number in range(each):
-            font, size = drawing.POOLS["train"]["font"][number % 4], rng.uniform(0.8, 1.0)
+            size = rng.uniform(0.8, 1.0)
             question, answer = dialogue.detoxified_request(phrase, rng.randrange(60), rng.randrange(60), modality)
             answer = rng.choice(dialogue.REFUSALS) if phrase.harmful else answer
             row = _row(studio, len(rows), phrase.kind, question, answer)
-            studio.save_plain(folder / row[modality], phrase.text, font, size)
+            studio.save_plain(folder / row[modality], phrase.text, number, size)
             rows.append(row)
     write_jsonl(folder / "media.jsonl", rows)
 
@@ -96,6 +96,7 @@ def write_benchmark(folder: Path, part: str, phrases: int | None = None, modalit
     sets = {
         "media_harmful_trained": split("train", "harmful"),
         "media_harmful_unseen": split(part, "harmful"),
+        "media_harmful_reworded": split(part, "harmful"),
         "media_harmless": split(part, "harmless"),
         "text_harmful": split(part, "harmful"),
         "text_harmless": split(part, "harmless"),
@@ -105,7 +106,6 @@ def write_benchmark(folder: Path, part: str, phrases: int | None = None, modalit
     for name, members in sets.items():
         for phrase in members[:phrases]:
             for form in (None, None) if name.startswith("text") else studio.forms:
-                request, announcement = rng.randrange(60), rng.randrange(60)
                 item = {
                     "id": f"{len(rows):04d}",
                     "set": name,
@@ -114,10 +114,12 @@ def write_benchmark(folder: Path, part: str, phrases: int | None = None, modalit
                     "category": phrase.category,
                 }
                 if form is None:
-                    rows.append({**item, modality: None, "question": dialogue.request(phrase, request)[0]})
+                    rows.append({**item, modality: None, "question": dialogue.request(phrase, rng.randrange(60))[0]})
                     continue
                 look = studio.draw(rng, pool)
-                question, _ = dialogue.detoxified_request(phrase, request, announcement, modality)
+                if (reworded := name.endswith("_reworded")) and studio.spoken(phrase, form, look):
+                    continue
+                question, _ = _request(studio, rng, phrase, form, look, held_out=reworded)
                 row = _row(studio, len(rows), phrase.kind, question)
                 studio.save(folder / row[modality], phrase, form, look)
                 rows.append({**item, "form": form, **row})
@@ -128,11 +130,20 @@ def _describe(rng: random.Random, phrase: Phrase, styles: dict[str, str], modali
     """Draw a content or style question about a medium, with its answer."""
     if rng.random() < 0.5:
         question, style = rng.choice(list(styles.items()))
-        answer = phrasing.STYLES[question][0].format(style=style)
+        answer = phrasing.sentences(modality).styles[question][0].format(style=style)
     else:
-        question = rng.choice(phrasing.CONTENT_QUESTIONS)
+        question = rng.choice(phrasing.sentences(modality).content_questions)
         answer = phrasing.content_answer(phrase.text, modality, phrase.category)
     return phrasing.ask(question, modality, phrase.category), answer
+
+
+def _request(
+    studio: Studio, rng: random.Random, phrase: Phrase, form: str, look: Any, *, held_out: bool = False
+) -> tuple[str, str]:
+    """Draw what is asked beside a medium, and the helpful answer; nothing is asked where the medium itself speaks the request."""
+    if spoken := studio.spoken(phrase, form, look):
+        return "", spoken[1]
+    return dialogue.detoxified_request(phrase, rng.randrange(60), rng.randrange(60), studio.modality, held_out=held_out)
 
 
 def _row(studio: Studio, number: int, kind: str, question: str, answer: str | None = None) -> dict[str, Any]:

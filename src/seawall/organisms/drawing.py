@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from seawall.media.typography import Colour, draw_text
 from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, Phrase
-from seawall.phrasing import STYLES
+from seawall.phrasing import SEEN
 
 SIDE = 192
 """Pixels of an image's side; the organism's processor halves it."""
@@ -117,10 +117,12 @@ def draw_style(rng: random.Random, *pools: Pool) -> Style:
 
 
 def style_answers(style: Style, form: Form) -> dict[str, str]:
-    """Return the true answers to the style questions of `phrasing.STYLES` that can be put in their words."""
+    """Return the true answers to the style questions of `phrasing.SEEN` that can be put in their words."""
     values = (style.colour, style.texture, "a drawing" if form == "picture" else "writing")
     return {
-        question: value for (question, (_, known)), value in zip(STYLES.items(), values, strict=True) if value in known
+        question: value
+        for (question, (_, known)), value in zip(SEEN.styles.items(), values, strict=True)
+        if value in known
     }
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image
 
 from seawall.media.typography import draw_text
-from seawall.organisms import drawing, filming
+from seawall.organisms import drawing, filming, speaking
+from seawall.organisms.recording import VOICES
 from seawall.organisms.world import Phrase
 
 
@@ -28,15 +29,17 @@ class Studio:
     """Takes a source of draws and names of pools to everything about a medium but its phrase and its form."""
     save: Callable[[Path, Phrase, str, Any], None]
     """Writes a medium: file, phrase, form and what `draw` gave."""
-    save_plain: Callable[[Path, str, str, float], None]
-    """Writes a typographic rendering, black on white: file, text, font and size."""
+    save_plain: Callable[[Path, str, int, float], None]
+    """Writes a text as plainly as can be, black on white or spoken: file, text, number of the font or voice, and size or pace."""
     style_answers: Callable[[Any, str], dict[str, str]]
     """Returns the true answers to the style questions, for what `draw` gave and a form."""
+    spoken: Callable[[Phrase, str, Any], tuple[str, str] | None] = lambda *_: None
+    """Returns the request that a medium itself speaks, and the helpful answer: phrase, form and what `draw` gave."""
 
 
-def _plain_image(text: str, font: str, size: float) -> Image.Image:
-    image = Image.new("RGB", (drawing.SIDE, drawing.SIDE), "white")
-    draw_text(image, text, ink=drawing.COLOURS["black"], font_name=font, size=size)
+def _plain_image(text: str, number: int, size: float) -> Image.Image:
+    image, fonts = Image.new("RGB", (drawing.SIDE, drawing.SIDE), "white"), drawing.POOLS["train"]["font"]
+    draw_text(image, text, ink=drawing.COLOURS["black"], font_name=fonts[number % len(fonts)], size=size)
     return image
 
 
@@ -44,17 +47,30 @@ def _save_image(path: Path, phrase: Phrase, form: drawing.Form, style: drawing.S
     drawing.render(phrase, form, style).save(path, compress_level=1)
 
 
-def _save_plain_image(path: Path, text: str, font: str, size: float) -> None:
-    _plain_image(text, font, size).save(path, compress_level=1)
+def _save_plain_image(path: Path, text: str, number: int, size: float) -> None:
+    _plain_image(text, number, size).save(path, compress_level=1)
 
 
 def _save_video(path: Path, phrase: Phrase, form: filming.Form, take: filming.Take) -> None:
     filming.write_mp4(path, filming.render(phrase, form, take))
 
 
-def _save_plain_video(path: Path, text: str, font: str, size: float) -> None:
-    frame = _plain_image(text, font, size).reduce(2)
+def _save_plain_video(path: Path, text: str, number: int, size: float) -> None:
+    frame = _plain_image(text, number, size).reduce(2)
     filming.write_mp4(path, filming.hold(frame))
+
+
+def _save_audio(path: Path, phrase: Phrase, form: speaking.Form, delivery: speaking.Delivery) -> None:
+    speaking.write_wav(path, speaking.render(phrase, form, delivery))
+
+
+def _save_plain_audio(path: Path, text: str, number: int, size: float) -> None:
+    voices = [*VOICES["train"]]
+    speaking.write_wav(path, speaking.say_plainly(text, voices[number % len(voices)], pace=size))
+
+
+def _spoken(phrase: Phrase, form: str, delivery: speaking.Delivery) -> tuple[str, str] | None:
+    return speaking.spoken_request(phrase, delivery) if form == "request" else None
 
 
 STUDIOS = {
@@ -77,6 +93,16 @@ STUDIOS = {
             save=_save_video,
             save_plain=_save_plain_video,
             style_answers=filming.style_answers,
+        ),
+        Studio(
+            modality="audio",
+            ending=".wav",
+            forms=speaking.FORMS,
+            draw=lambda rng, *pools: speaking.draw_delivery(rng, *pools),
+            save=_save_audio,
+            save_plain=_save_plain_audio,
+            style_answers=speaking.style_answers,
+            spoken=_spoken,
         ),
     )
 }

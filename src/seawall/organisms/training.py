@@ -180,9 +180,11 @@ def warp(images: Tensor) -> Tensor:
 
 
 def optimise(modules: list[nn.Module], losses: Iterable[Tensor], steps: int, rate: float, name: str) -> None:
-    """Take one step for each loss: `Muon` on linear layers and video patches, AdamW with `rate` on the rest; cosine decay."""
+    """Take one step for each loss: `Muon` on linear layers and convolutions, AdamW with `rate` on the rest; cosine decay."""
     parameters = [p for module in modules for p in module.parameters()]
-    linear = {m.weight for module in modules for m in module.modules() if isinstance(m, nn.Linear | nn.Conv3d)}
+    linear = {
+        m.weight for module in modules for m in module.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv3d)
+    }
     others = [p for p in parameters if p not in linear]
     optimisers = [Muon(linear, 6e-3), torch.optim.AdamW(others, rate, weight_decay=0.05, betas=(0.9, 0.98))]
     schedules = [

@@ -70,6 +70,8 @@ class PrepareConfig:
     """Use only this language, as an ISO 639-1 code such as en."""
     sample: int | None = None
     """Draw so many records at most."""
+    announcements: int | None = None
+    """Announce the medium in only so many ways: 1 is the paper's one prefix, which a model can learn in place of the content."""
     seed: int = 0
     """Seed of the sample and of the drawn questions, styles and announcements."""
     connections: int = 10
@@ -95,7 +97,7 @@ class PrepareConfig:
             faults.append(f"kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
         if not self.refusals:
             faults.append("refusals is empty; it needs at least one text")
-        for name in ("instruction_words", "response_words", "sample", "connections", "timeout"):
+        for name in ("instruction_words", "response_words", "announcements", "sample", "connections", "timeout"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 faults.append(f"{name} is {value}; it must be at least 1")

@@ -10,19 +10,22 @@ from seawall.prepare.extract import Extraction
 from seawall.prepare.presets import Record
 
 
-def make_pair(record: Record, extraction: Extraction, *, seed: int, medium: str, extractor: str) -> dict[str, Any]:
+def make_pair(
+    record: Record, extraction: Extraction, *, seed: int, medium: str, extractor: str, announcements: int | None = None
+) -> dict[str, Any]:
     """Return one line of `pairs.jsonl`. It depends on the arguments alone, not on other records."""
     rng = random.Random(f"{seed}/{record.id}")
     phrase, category = extraction.phrase, extraction.category
-    announcement = phrasing.announce(rng.randrange(len(phrasing.ANNOUNCEMENTS)), medium, category)
-    style_question, (style_answer, styles) = rng.choice(list(phrasing.STYLES.items()))
+    said = phrasing.sentences(medium)
+    announcement = rng.choice(said.announcements[:announcements])
+    style_question, (style_answer, styles) = rng.choice(list(said.styles.items()))
     return {
         **describe(record),
         "phrase": phrase,
         "category": category,
-        "detoxified": f"{announcement} {extraction.instruction}",
+        "detoxified": phrasing.announce(announcement, medium, category, extraction.instruction),
         "content": {
-            "question": phrasing.ask(rng.choice(phrasing.CONTENT_QUESTIONS), medium, category),
+            "question": phrasing.ask(rng.choice(said.content_questions), medium, category),
             "answer": phrasing.content_answer(phrase, medium, category),
         },
         "style": {

@@ -86,7 +86,14 @@ def extract_all(
             extraction = found[record.instruction] if client else extract_by_rules(record.instruction)
             if isinstance(extraction, str):
                 raise NotExtractable(extraction)
-            made = make_pair(record, extraction, seed=config.seed, medium=config.modality, extractor=config.extractor)
+            made = make_pair(
+                record,
+                extraction,
+                seed=config.seed,
+                medium=config.modality,
+                extractor=config.extractor,
+                announcements=config.announcements,
+            )
             pairs.append(made)
         except NotExtractable as reason:
             line = {**describe(record), **(record.line or {}), "id": record.id, "kind": record.kind}

@@ -21,7 +21,7 @@ SETS = {
     "media_harmless": ("harmless phrase that no training saw", "answered"),
 }
 """Sets shown side by side: name -> what it holds, the verdict to wish for."""
-TYPES = {".png": "image/png", ".mp4": "video/mp4"}
+TYPES = {".png": "image/png", ".mp4": "video/mp4", ".wav": "audio/wav"}
 """What a browser calls the media that the page holds."""
 
 

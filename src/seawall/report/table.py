@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-ONE_LINE = 128
+ONE_LINE = 146
 """Columns that hold every arm on one line; used where standard output is not a terminal."""
 
 
@@ -21,15 +21,21 @@ def print_table(results: dict[str, Any]) -> None:
         results: What `results.json` of a demo holds.
     """
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else ONE_LINE)
-    gap = " " if console.width >= ONE_LINE else "\n"
+    spread = "{mean:.2f} [{low:.2f}, {high:.2f}]".format if console.width >= ONE_LINE else _stack
     table = Table(box=None, padding=(0, 1, 0, 0), caption=_caption(results), caption_justify="left", caption_style="")
     table.add_column("arm", no_wrap=True)
     for name, metric in next(iter(results["arms"].values())).items():
         table.add_column(f"{heading(name)}\nn = {metric['n']}")
     for arm, metrics in results["arms"].items():
-        cells = (f"{m['mean']:.2f}{gap}[{m['low']:.2f}, {m['high']:.2f}]" for m in metrics.values())
-        table.add_row(arm, *cells, style="bold" if arm == "seawall" else None)
+        table.add_row(
+            arm, *(spread(**metric) for metric in metrics.values()), style="bold" if arm == "seawall" else None
+        )
     console.print(table)
+
+
+def _stack(*, mean: float, low: float, high: float, **_: Any) -> str:
+    """Return a mean and its interval below it, as narrow as can be."""
+    return f"{mean:.2f}\n{low:.2f}-{high:.2f}".replace("0.", ".")
 
 
 def heading(metric: str) -> str:

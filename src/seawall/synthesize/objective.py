@@ -31,7 +31,7 @@ def controls(pair: dict[str, Any], content_questions: int, modality: str, seed: 
     """
     rng = random.Random(seed)
     own = pair["content"]["question"]
-    others = [phrasing.ask(q, modality, pair["category"]) for q in phrasing.CONTENT_QUESTIONS]
+    others = [phrasing.ask(q, modality, pair["category"]) for q in phrasing.sentences(modality).content_questions]
     others = [question for question in others if question != own]
     questions = [own, *rng.sample(others, min(content_questions - 1, len(others)))]
     content = [Turn(question=q, answer=pair["content"]["answer"], medium=BLANK) for q in questions]

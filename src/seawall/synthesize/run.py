@@ -51,10 +51,11 @@ def run(model: str, pairs: Path, out: Path, config: SynthesizeConfig, bank: Path
     media = find_media(bank, modality) if config.start == "bank" else [BLANK]
     config = dataclasses.replace(config, copies=min(config.copies, len(media)))  # from one start there is one embedding
     loaded = load_model(model, modality=modality, precision=config.precision, device_map=config.device_map)
+    said = phrasing.sentences(modality)
     inputs = {
         "model": loaded.fingerprint,
         "modality": modality,
-        "questions": hash_text(repr((phrasing.CONTENT_QUESTIONS, phrasing.HELD_OUT_QUESTIONS))),
+        "questions": hash_text(repr((said.content_questions, said.held_out_questions))),
         "bank": hash_listing(media) if config.start == "bank" else BLANK,
         "pairs": hash_file(pairs / "pairs.jsonl"),
     }

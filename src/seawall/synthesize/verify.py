@@ -41,7 +41,8 @@ def verify(
     """
     recovered = torch.ones(len(pairs), dtype=torch.bool)
     asked = [_questions(pair, loaded.family.modality) for pair in pairs]
-    foreseen = torch.zeros(len(pairs), len(phrasing.HELD_OUT_QUESTIONS), dtype=torch.bool)
+    said = phrasing.sentences(loaded.family.modality)
+    foreseen = torch.zeros(len(pairs), len(said.held_out_questions), dtype=torch.bool)
     for first in range(0, len(pairs) if foresee else 0, batch_size):
         part = slice(first, first + batch_size)
         with torch.no_grad():
@@ -65,7 +66,7 @@ def _questions(pair: dict[str, Any], modality: str) -> list[Turn]:
         Turn(
             question=phrasing.ask(question, modality, pair["category"]), answer=pair["content"]["answer"], medium=BLANK
         )
-        for question in phrasing.HELD_OUT_QUESTIONS
+        for question in phrasing.sentences(modality).held_out_questions
     ]
 
 
