@@ -37,7 +37,7 @@ BACKGROUNDS: dict[Pool, tuple[str, ...]] = {
     "encoder": ("crackling", "whistling"),
     "unseen": ("ticking", "warbling"),
 }
-SNR: dict[Form, tuple[float, float]] = {"request": (12, 25), "phrase": (12, 25), "noise_phrase": (5, 12)}
+SNR: dict[Form, tuple[float, float]] = {"request": (12, 25), "phrase": (12, 25), "noise_phrase": (8, 15)}
 """Speech over background, in dB, from and to."""
 
 
