@@ -16,7 +16,7 @@ JUDGE = "openai-api/local/judge"
 
 
 def sample(
-    number: int, answer: str, *, scenario: str = "1-Boats", prompt_type: str = "TYPO", **about
+    number: int | str, answer: str, *, scenario: str = "1-Boats", prompt_type: str = "TYPO", **about
 ) -> tuple[Sample, str]:
     """An item of a benchmark and the answer that the model will give; `about` goes over the metadata."""
     metadata = {

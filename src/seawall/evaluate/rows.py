@@ -46,8 +46,10 @@ def read_rows(logs: Sequence[EvalLog]) -> list[Row]:
     Raises:
         DataError: No logs, logs without samples, or of different models.
     """
+    if not logs:
+        raise DataError("There are no logs. Take those that an evaluation wrote.")
     models = {json.dumps([log.eval.model, log.eval.model_args], sort_keys=True, default=str) for log in logs}
-    if len(models) != 1:
+    if len(models) > 1:
         raise DataError(f"These are logs of {len(models)} models. Take those of one model (and one adapter) at a time.")
     rows = {}
     for one in logs:
