@@ -48,6 +48,9 @@ class ChatServer(ThreadingHTTPServer):
     def count_tokens(self, conversation: str) -> int:
         return 100
 
+    def cached_tokens(self, asked: int) -> int:
+        return 0
+
     def handle_error(self, request, client_address):
         """The client went away: that is what these tests do."""
 
@@ -91,6 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "message": message, "finish_reason": "length" if text.endswith("...") else "stop"}
         asked = self.server.count_tokens(conversation)
         usage = {"prompt_tokens": asked, "completion_tokens": 20, "total_tokens": asked + 20}
+        usage["prompt_tokens_details"] = {"cached_tokens": self.server.cached_tokens(asked)}
         body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
         return self.send(200, body)
 

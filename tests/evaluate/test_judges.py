@@ -187,3 +187,9 @@ def test_judges_do_not_load_torch():
 
 def test_places_are_filled_at_once():
     assert fill("{a} and {b} and {c}", a="{b}", b="{a}") == "{b} and {a} and {c}"
+
+
+def test_a_guard_whose_prompts_are_cached_is_still_seen_to_see(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(JudgeServer, "cached_tokens", lambda self, asked: asked - 3)
+    score, _ = judge(server, tmp_path, "llama-guard-3", "unsafe")
+    assert score.value == 1

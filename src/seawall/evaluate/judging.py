@@ -129,7 +129,7 @@ class Judge:
             if self.silent == began:  # of questions under way together one counts: they wait for the same server
                 self.silent += 1
                 if self.silent == PATIENCE:
-                    log.error("judge %s: no answer %d times in a row, the last: %s", self.name, PATIENCE, say(error))
+                    log.error("judge %s: no answer %d times in a row; its scores say why", self.name, PATIENCE)
             raise Unjudged(f"no answer: {say(error)}") from error
         self.silent = 0
         return output
@@ -161,8 +161,9 @@ class Guard(Judge):
         return await super().ask(messages)
 
     async def _count(self, answer: str) -> int | None:
-        output = await self.generate(converse("What is this?", answer.strip()))
-        return output.usage.input_tokens if output.usage else None
+        """Return the tokens of a prompt, those too that the server had in its cache; None where it does not say."""
+        usage = (await self.generate(converse("What is this?", answer.strip()))).usage
+        return usage.total_tokens - usage.output_tokens if usage else None
 
 
 def converse(question: str, answer: str) -> list[ChatMessage]:
