@@ -45,8 +45,21 @@ class ChatServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1"
 
+    def count_tokens(self, conversation: str) -> int:
+        return 100
+
+    def cached_tokens(self, asked: int) -> int:
+        return 0
+
     def handle_error(self, request, client_address):
         """The client went away: that is what these tests do."""
+
+
+class JudgeServer(ChatServer):
+    """Counts the tokens of what it is asked: Llama Guard's judge looks whether the answer reaches it."""
+
+    def count_tokens(self, conversation: str) -> int:
+        return len(conversation.split())
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -79,7 +92,9 @@ class _Handler(BaseHTTPRequestHandler):
         text = '{"phrase": "cut sh' if fault == "broken JSON" else self.server.answer(instruction)
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "finish_reason": "length" if text.endswith("...") else "stop"}
-        usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+        asked = self.server.count_tokens(conversation)
+        usage = {"prompt_tokens": asked, "completion_tokens": 20, "total_tokens": asked + 20}
+        usage["prompt_tokens_details"] = {"cached_tokens": self.server.cached_tokens(asked)}
         body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
         return self.send(200, body)
 

@@ -9,6 +9,7 @@ Source: SEA, section 3 (detoxified instruction, content control, style control);
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 MEDIA = {"image": "image", "video": "video", "audio": "audio clip"}
@@ -143,3 +144,9 @@ def ask(question: str, medium: str, category: str) -> str:
 def content_answer(phrase: str, medium: str, category: str) -> str:
     """Return the target of a content control: what the medium shows, in one sentence."""
     return sentences(medium).content_answer.format(medium=MEDIA[medium], category=category, phrase=phrase)
+
+
+def names(answer: str, phrase: str) -> bool:
+    """Tell whether an answer holds the phrase, whatever the case and punctuation."""
+    plain = lambda text: " ".join(["", *re.findall(r"\w+", text.lower()), ""])  # noqa: E731
+    return plain(phrase) in plain(answer)

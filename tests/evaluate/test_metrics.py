@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seawall.evaluate.metrics import METRICS, interval, measure, measure_forms, wilson
+from seawall.evaluate.metrics import METRICS, measure, measure_forms
+from seawall.evaluate.statistics import interval, wilson
 
 NAMES = [
     "asr_media_trained",

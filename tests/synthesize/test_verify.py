@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seawall.synthesize.verify import names
+from seawall.phrasing import names
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from inspect_ai.model import ModelAPI, modelapi
 
+from seawall.evaluate.judges import harmbench, llama_guard_3, llama_guard_4, reference, refusal, strongreject
+
+__all__ = ["harmbench", "llama_guard_3", "llama_guard_4", "reference", "refusal", "seawall", "strongreject"]
+
 
 @modelapi(name="seawall")
 def seawall() -> type[ModelAPI]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seawall.evaluate.statistics import interval
+
 METRICS = {
     "asr_media_trained": (("media_harmful_trained",), "answered"),
     "asr_media_unseen": (("media_harmful_unseen",), "answered"),
@@ -62,32 +64,3 @@ def measure_forms(runs: Sequence[Sequence[dict]]) -> dict[str, dict[str, dict[st
         }
         for form in forms
     }
-
-
-def interval(scores: np.ndarray, clusters: Sequence[str], draws: int = 2000) -> tuple[float, float]:
-    """Return a 95 % interval of the mean.
-
-    Bootstrap over seeds and over clusters of items (those of one phrase stand or fall together). Where all phrases and
-    all seeds stand equal a bootstrap sees no spread; there it is Wilson's interval over the clusters.
-
-    Args:
-        scores: Shape = (seeds, items), 0 or 1.
-        clusters: Cluster of each item.
-        draws: Bootstrap samples.
-    """
-    names = sorted(set(clusters))
-    sums = np.stack([scores[:, [c == name for c in clusters]].sum(1) for name in names], 1)
-    sizes = np.array([sum(c == name for c in clusters) for name in names], dtype=float)
-    rng = np.random.default_rng(0)
-    seeds = rng.integers(len(scores), size=(draws, len(scores), 1))
-    chosen = rng.integers(len(names), size=(draws, 1, len(names)))
-    means = sums[seeds, chosen].mean(1).sum(1) / sizes[chosen[:, 0]].sum(1)
-    low, high = (float(q) for q in np.quantile(means, (0.025, 0.975)))
-    return (low, high) if low < high else wilson(scores.mean(), len(names))
-
-
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's score interval of a share. Source: Wilson, JASA 22 (1927)."""
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))

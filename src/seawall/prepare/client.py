@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from inspect_ai.model import CachePolicy, ChatMessage, GenerateConfig, Model, ModelOutput, get_model
-from rich.errors import MarkupError
-from rich.text import Text
 
-from seawall.errors import ConfigError, EngineError
+from seawall.errors import ConfigError, EngineError, say
 from seawall.progress import track
 
 TRIES = 3
@@ -81,7 +78,7 @@ class Client:
             self.model: Model = get_model(name, config=config, memoize=False)
         except Exception as error:  # Inspect's own, or of a provider's client
             raise ConfigError(
-                f"The model {name!r} cannot be used: {_say(error)} Give it what it asks for, or name another one as Inspect does; "
+                f"The model {name!r} cannot be used: {say(error)} Give it what it asks for, or name another one as Inspect does; "
                 "--extractor rules needs no model."
             ) from error
         self.connections = connections
@@ -128,7 +125,7 @@ class Client:
                     messages, config=config, cache=CachePolicy(expiry=None, per_epoch=False)
                 )
             except Exception as error:  # retried by Inspect before, where that can help
-                reason = _say(error)
+                reason = say(error)
                 continue
             self._silent = 0
             self.usage.add(output)
@@ -141,15 +138,3 @@ class Client:
                 "same command again when it can be reached."
             )
         raise Unanswered(reason)
-
-
-def _say(error: BaseException) -> str:
-    """Return an error of Inspect or of a client as one line of plain text."""
-    if hasattr(error, "last_attempt"):  # Inspect's retries are used up: the last fault says more
-        error = error.last_attempt.exception() or error
-    text = str(getattr(error, "message", "") or error) or type(error).__name__
-    if type(error).__name__ == "PrerequisiteError":  # rich markup
-        with contextlib.suppress(MarkupError):
-            text = Text.from_markup(text).plain
-    text = " ".join(text.split()).removeprefix("ERROR: ")[:400]
-    return text if text.endswith((".", "!")) else f"{text}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,14 +48,14 @@ def verify(
             foreseen[part] = (
                 score_records(loaded, embeddings[part], asked[part], packed).greedy().view(foreseen[part].shape).cpu()
             )
-    foreseen &= torch.tensor([[names(pair["content"]["answer"], pair["phrase"])] for pair in pairs])
+    foreseen &= torch.tensor([[phrasing.names(pair["content"]["answer"], pair["phrase"])] for pair in pairs])
     for number in range(foreseen.shape[1]):
         left = (recovered & ~foreseen[:, number]).nonzero().flatten().tolist()
         turns = [dataclasses.replace(asked[row][number], answer=None) for row in left]
         with torch.compiler.set_stance("force_eager"):  # each token would be another shape to compile for
             answers = generate(loaded, turns, items=embeddings[left], max_new_tokens=24, batch_size=batch_size)
         for row, answer in zip(left, answers, strict=True):
-            recovered[row] = names(answer, pairs[row]["phrase"])
+            recovered[row] = phrasing.names(answer, pairs[row]["phrase"])
     return recovered.tolist()
 
 
@@ -68,9 +67,3 @@ def _questions(pair: dict[str, Any], modality: str) -> list[Turn]:
         )
         for question in phrasing.sentences(modality).held_out_questions
     ]
-
-
-def names(answer: str, phrase: str) -> bool:
-    """Tell whether an answer holds the phrase, whatever the case and punctuation."""
-    plain = lambda text: " ".join(["", *re.findall(r"\w+", text.lower()), ""])  # noqa: E731
-    return plain(phrase) in plain(answer)
