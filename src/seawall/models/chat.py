@@ -55,7 +55,8 @@ class Chat:
         self.modality = find_modality(self.family.modality)
         self.blank, self.longest = blank or self.family.blank, longest
         self.longest_medium = self.family.longest
-        if self.longest_medium and (cut := getattr(processor.feature_extractor, "chunk_length", None)):
+        extractor = getattr(processor, "feature_extractor", None)
+        if self.longest_medium and (cut := getattr(extractor, "chunk_length", None)):
             self.longest_medium = min(self.longest_medium, cut)
             self.blank = min(self.blank, self.longest_medium)
         self.encode = functools.lru_cache(maxsize=20_000)(self._encode)

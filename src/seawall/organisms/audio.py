@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def draw_samples(rng: random.Random, number: int) -> list[Sample]:
 def hear_all(samples: list[Sample], processor: Any) -> Tensor:
     """Return what the feature extractor makes of each sound, shape = (sounds, MELS, frames), float16."""
     parts = [samples[first : first + 100] for first in range(0, len(samples), 100)]
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:  # a fork of torch's threads would hang in the extractor
         heard = pool.map(_hear, parts, itertools.repeat(processor.feature_extractor))
         return torch.cat([torch.from_numpy(part) for part in heard])
 
