@@ -16,6 +16,7 @@ ARMS = ["base", "safety_prompt", "text_only", "rendered_media", "sea_paper", "se
 METRICS = {
     "asr_media_trained",
     "asr_media_unseen",
+    "asr_media_reworded",
     "asr_text",
     "answered_harmless_media",
     "answered_harmless_text",
@@ -38,7 +39,7 @@ def test_results_are_as_specified(run):
     assert done.returncode == 0, done.stderr
     results = json.loads((out / "results.json").read_text())
     assert list(results["arms"]) == ARMS
-    assert set(results) == {"schema", "organism", "seeds", "arms", "synthesis", "seconds", "versions"}
+    assert set(results) == {"schema", "organism", "seeds", "arms", "forms", "synthesis", "seconds", "versions"}
     assert set(results["synthesis"]) == {"records", "vsr", "steps_mean", "seconds_per_embedding"}
     assert set(results["seconds"]) == {"prepare", "synthesize", "align", "evaluate"}
     for arm in results["arms"].values():

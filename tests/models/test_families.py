@@ -85,7 +85,7 @@ def test_a_medium_longer_than_the_model_takes(tiny, tmp_path):
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(bytes(2 * 16_000 * 31))
     chat = Chat(tiny.processor, find_family("qwen2_audio"))
-    with pytest.raises(DataError, match=r"a\.wav has 31\.0 seconds; models of type 'qwen2_audio' take 30"):
+    with pytest.raises(DataError, match=r"a\.wav has 31\.0 seconds; this model of type 'qwen2_audio' takes 30 "):
         chat.load(tmp_path / "a.wav")
 
 

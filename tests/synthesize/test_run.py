@@ -145,7 +145,7 @@ def test_a_record_with_other_prompts_is_made_anew_and_one_with_another_response_
 
     def change(pairs):
         pairs[0]["response"] = "No."
-        pairs[1]["style"] = {"question": "Is the image a drawing or writing?", "answer": "It is writing."}
+        pairs[1]["style"] = {"question": "Is the image a drawing or writing?", "answer": "It is a fresco."}
         return pairs
 
     changed = rewrite_pairs(work.pairs, tmp_path / "changed", change)
