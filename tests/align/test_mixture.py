@@ -11,7 +11,7 @@ from PIL import Image
 
 from conftest import RECORDS, write_lines
 from seawall import AlignConfig, Mixture, prepare
-from seawall.align.mixture import Row, collect_rows, plan, read_media
+from seawall.align.mixture import Row, collect_rows, keep_preferences, plan, read_media
 from seawall.artifacts import read_pairs
 from seawall.errors import ConfigError, DataError
 from seawall.models.chat import BLANK, Turn
@@ -159,6 +159,29 @@ def test_synthetic_rows_ask_the_detoxified_instruction_over_a_blank(pairs, tmp_p
     assert (harmful.key, twin.key) == ("1#0", "3#0")
     assert harmful.turn == Turn(question=pairs[0]["detoxified"], answer=pairs[0]["response"], medium=BLANK)
     assert twin.turn == Turn(question=pairs[2]["detoxified"], answer=pairs[2]["response"], medium=BLANK)
+
+
+def test_what_is_rejected_is_the_unsafe_answer_or_a_refusal(pairs, media, tmp_path):
+    pairs = [{**pair, "rejected": f"unsafe {pair['id']}" if pair["id"] == "1" else None} for pair in pairs]
+    refusals = [pair["response"] for pair in pairs if pair["kind"] == "harmful"]
+    folder = media({"image": "a.png", "question": "What?", "answer": "A thing."})
+    store = store_of(tmp_path / "store", pairs, ("1", "harmful", True), ("3", "harmless", True))
+    rows = collect_rows(pairs, store, [folder])
+    assert [row.rejected for row in rows["text_harmful"]] == ["unsafe 1"] + [None] * (len(refusals) - 1)
+    assert rows["synthetic_harmful"][0].rejected == "unsafe 1"
+    for name in ("text_harmless", "synthetic_harmless", "media_harmless"):
+        assert rows[name] and all(row.rejected in refusals for row in rows[name])
+
+
+def test_rows_without_a_rejected_answer_are_left_out_of_preferences_and_counted(pairs, caplog):
+    pairs = [{**pair, "rejected": "unsafe" if pair["id"] == "1" else None} for pair in pairs]
+    rows = collect_rows(pairs, None, ())
+    mixture = Mixture(synthetic_harmful=0, synthetic_harmless=0, media_harmless=0)
+    kept = keep_preferences(rows, mixture)
+    assert len(kept["text_harmful"]) == 1 and kept["text_harmless"] == rows["text_harmless"]
+    assert f"{len(rows['text_harmful']) - 1} of {len(rows['text_harmful'])} text_harmful" in caplog.text
+    with pytest.raises(ConfigError, match=r"Rows without a rejected answer: \d of \d text_harmful.*--method sft"):
+        keep_preferences(collect_rows([{**pair, "rejected": None} for pair in pairs], None, ()), mixture)
 
 
 def test_unverified_embeddings_and_those_of_no_pair_are_left_out(pairs, tmp_path):

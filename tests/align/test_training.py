@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import shutil
 
 import pytest
 import torch
@@ -10,14 +12,17 @@ import torch
 from seawall.align import AlignConfig
 from seawall.align.collate import Collator
 from seawall.align.mixture import Row
-from seawall.align.trainers import train_sft
-from seawall.errors import TrainingError
+from seawall.align.trainers import train
+from seawall.errors import ConfigError, TrainingError
 from seawall.models.chat import BLANK, Turn
 from seawall.models.load import load_model
 from seawall.store import EmbeddingStore
 from seawall.synthesize.warmstart import encode_media
 
 CONFIG = AlignConfig(steps=2, batch_size=3, learning_rate=1e-3, checkpoints=1)
+BOTH = pytest.mark.parametrize(
+    "config", [CONFIG, dataclasses.replace(CONFIG, method="dpo", steps=3, learning_rate=0.02)], ids=["sft", "dpo"]
+)
 
 
 def make_store(folder, embedding):
@@ -28,38 +33,89 @@ def make_store(folder, embedding):
     return store
 
 
-def rows(image, synthetic=True):
+def rows(image, synthetic=True, steps=CONFIG.steps):
     shown = Turn(question="What is this?", answer="I can't help with that.", medium=BLANK if synthetic else image)
     real = Turn(question="What is this?", answer="A drawing.", medium=image)
     text = Turn(question="Hello.", answer="Hi.")
-    return [Row(shown, "a#0" if synthetic else None), Row(real), Row(text)] * CONFIG.steps
+    rows = [
+        Row(shown, "a#0" if synthetic else None, "It is a drawing."),
+        Row(real, rejected="I can't help."),
+        Row(text, rejected="No."),
+    ]
+    return rows * steps
 
 
 def losses(path, tmp_path, name, planned, store, config=CONFIG):
     loaded = load_model(str(path))
-    history = train_sft(loaded, Collator(loaded.chat, planned, store), tmp_path / name, config)
+    history = train(loaded, planned, store, tmp_path / name, config)
     return [entry["loss"] for entry in history if "loss" in entry]
 
 
-def test_changing_the_embedding_changes_the_training_loss(tiny, tiny_path, images, tmp_path):
+@BOTH
+def test_changing_the_embedding_changes_the_training_loss(config, tiny, tiny_path, images, tmp_path):
     embedding = encode_media(tiny, images[:1])[0]
-    planned = rows(images[1])
-    one = losses(tiny_path, tmp_path, "one", planned, make_store(tmp_path / "s1", embedding))
-    same = losses(tiny_path, tmp_path, "same", planned, make_store(tmp_path / "s2", embedding))
-    other = losses(tiny_path, tmp_path, "other", planned, make_store(tmp_path / "s3", torch.zeros_like(embedding)))
+    planned = rows(images[1], steps=config.steps)
+    one = losses(tiny_path, tmp_path, "one", planned, make_store(tmp_path / "s1", embedding), config)
+    same = losses(tiny_path, tmp_path, "same", planned, make_store(tmp_path / "s2", embedding), config)
+    other = losses(
+        tiny_path, tmp_path, "other", planned, make_store(tmp_path / "s3", torch.zeros_like(embedding)), config
+    )
     assert one == same
-    assert all(a != pytest.approx(b, abs=1e-5) for a, b in zip(one, other, strict=True))
+    first = 2 if config.method == "dpo" else 0  # log 2, whatever it sees, until the first step after the warm-up's
+    assert all(a != pytest.approx(b, abs=1e-5) for a, b in zip(one[first:], other[first:], strict=True))
 
 
-def test_the_encoders_own_output_trains_like_the_real_image(tiny, tiny_path, images, tmp_path):
+@BOTH
+def test_the_encoders_own_output_trains_like_the_real_image(config, tiny, tiny_path, images, tmp_path):
     store = make_store(tmp_path / "store", encode_media(tiny, images[:1])[0])
-    synthetic = losses(tiny_path, tmp_path, "synthetic", rows(images[0]), store)
-    real = losses(tiny_path, tmp_path, "real", rows(images[0], synthetic=False), None)
+    synthetic = losses(tiny_path, tmp_path, "synthetic", rows(images[0], steps=config.steps), store, config)
+    real = losses(tiny_path, tmp_path, "real", rows(images[0], False, config.steps), None, config)
     assert synthetic == pytest.approx(real, abs=1e-5)
 
 
+@BOTH
+def test_fewer_rows_a_pass_give_the_same_losses(config, tiny_path, images, tmp_path):
+    planned = rows(images[0], False, config.steps)
+    whole = losses(tiny_path, tmp_path, "whole", planned, None, config)
+    parts = losses(tiny_path, tmp_path, "parts", planned, None, dataclasses.replace(config, rows_a_pass=1))
+    assert parts == pytest.approx(whole, abs=1e-5)
+    with pytest.raises(ConfigError, match="batch of 3 rows does not divide into 1 processes with 2 rows a pass"):
+        losses(tiny_path, tmp_path, "bad", planned, None, dataclasses.replace(config, rows_a_pass=2))
+
+
+def test_the_reference_is_the_model_before_the_training_and_is_computed_once(tiny_path, images, tmp_path, monkeypatch):
+    from trl import DPOTrainer
+
+    passes, own = [], DPOTrainer.compute_ref_log_probs
+    monkeypatch.setattr(DPOTrainer, "compute_ref_log_probs", lambda *a: passes.append(1) or own(*a))
+    config = dataclasses.replace(CONFIG, method="dpo", steps=4, checkpoints=2)
+    planned = rows(images[0], False, 4)
+    whole = losses(tiny_path, tmp_path, "out", planned, None, config)
+    assert whole[0] == pytest.approx(math.log(2), abs=1e-6) and len(passes) == 1, "3 different rows, one pass"
+    shutil.rmtree(tmp_path / "out" / "checkpoint-4")
+    assert losses(tiny_path, tmp_path, "out", planned, None, config) == pytest.approx(whole, abs=1e-5)
+    assert len(passes) == 1
+
+
+def test_full_tuning_changes_the_language_model_and_nothing_else(tiny_path, images, tmp_path):
+    config = dataclasses.replace(CONFIG, tuning="full")
+    losses(tiny_path, tmp_path, "full", rows(images[0], False), None, config)
+    before, after = (load_model(str(path)).model.state_dict() for path in (tiny_path, tmp_path / "full"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all("language_model" in name or name == "lm_head.weight" for name in changed)
+
+
+def test_too_little_memory_ends_the_training_with_what_helps(tiny_path, images, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Collator, "__call__", refuse)
+    with pytest.raises(TrainingError, match=r"3 rows in a pass.*--rows-a-pass 1 \(.*a quarter.*--precision 4bit"):
+        losses(tiny_path, tmp_path, "out", rows(images[0], False), None)
+
+
 def test_only_lora_on_the_language_model_is_trained(tiny, images, tmp_path):
-    train_sft(tiny, Collator(tiny.chat, rows(images[0], synthetic=False), None), tmp_path / "adapter", CONFIG)
+    train(tiny, rows(images[0], synthetic=False), None, tmp_path / "adapter", CONFIG)
     adapted = load_model(str(tiny.name), tmp_path / "adapter")
     trained = {name for name, _ in adapted.model.named_parameters() if "lora" in name}
     assert trained and all("language_model" in name for name in trained)
@@ -82,4 +138,4 @@ def test_a_loss_of_nan_ends_the_training_with_advice(tiny_path, images, tmp_path
     with torch.no_grad():
         loaded.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"loss became nan.*learning rate"):
-        train_sft(loaded, Collator(loaded.chat, rows(images[0], synthetic=False), None), tmp_path / "nan", CONFIG)
+        train(loaded, rows(images[0], synthetic=False), None, tmp_path / "nan", CONFIG)

@@ -11,9 +11,8 @@ from PIL import Image
 
 from conformance.conftest import QUESTION, TEXT_ONLY, make_row, name_of
 from seawall.align import AlignConfig
-from seawall.align.collate import Collator
 from seawall.align.mixture import Row
-from seawall.align.trainers import train_sft
+from seawall.align.trainers import train
 from seawall.models.chat import BLANK, Turn
 from seawall.models.families import find_family
 from seawall.synthesize.optimize import Task, optimize
@@ -67,7 +66,7 @@ def test_the_training_sees_synthetic_as_real_media(family, media_folder, tmp_pat
         rows = [Row(turn, key) for turn, key in zip(turns, keys, strict=True)]
         store = types.SimpleNamespace(read=lambda _: embedding)
         config = AlignConfig(steps=1, batch_size=3, checkpoints=1)
-        return train_sft(loaded, Collator(loaded.chat, rows, store), tmp_path / name, config)[0]["loss"]
+        return train(loaded, rows, store, tmp_path / name, config)[0]["loss"]
 
     real, own = first_loss("real", None), first_loss("own", row.own[0])
     assert own == pytest.approx(real, abs=1e-4)

@@ -1,4 +1,4 @@
-"""Stage 3, `align`: pairs + embeddings -> a PEFT adapter that refuses what it sees."""
+"""Stage 3, `align`: pairs + embeddings -> a PEFT adapter (or a whole model) that refuses what it sees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from seawall.errors import ConfigError
 from seawall.models import Precision
@@ -54,6 +54,10 @@ class Mixture:
 class AlignConfig:
     """Settings of `align`."""
 
+    method: Literal["sft", "dpo"] = "sft"
+    """`sft` trains on the answers; `dpo` on the answers against what is rejected, the unsafe answers of the source and refusals."""
+    tuning: Literal["lora", "full"] = "lora"
+    """`lora`, with --precision 4bit QLoRA; or `full`: every weight of the language model."""
     mixture: Mixture = Mixture()
     """Shares of a batch."""
     allow_shortcut: bool = False
@@ -61,11 +65,15 @@ class AlignConfig:
     steps: int = 400
     """Optimiser steps."""
     batch_size: int = 32
-    """Rows in a step."""
+    """Rows in a step, of all processes together."""
+    rows_a_pass: int | None = None
+    """Rows in one forward pass of one process; None is its share of the batch. Fewer save memory, the result is the same."""
     learning_rate: float = 1e-3
     """Peak of a cosine schedule with 5 % warm-up."""
     weight_decay: float = 0.0
-    """AdamW's, on the LoRA weights."""
+    """AdamW's."""
+    beta: float = 0.1
+    """How strongly DPO holds to the model that it began with."""
     lora_rank: int = 16
     """Rank of LoRA on every projection of the language model; alpha is twice that."""
     lora_dropout: float = 0.0
@@ -78,17 +86,24 @@ class AlignConfig:
     """Of the model; that of the embeddings. See `load_model`."""
     device_map: str | None = None
     """See `load_model`."""
+    report_to: str = "none"
+    """Tracker of the training's figures, as transformers names them: `wandb`, `tensorboard`, `trackio`, ..."""
     seed: int = 0
     """Seed of LoRA's start and of the order of rows."""
 
     def __post_init__(self) -> None:
         faults = [
             f"{name} is {getattr(self, name)}; it must be at least 1"
-            for name in ("steps", "batch_size", "lora_rank", "checkpoints")
-            if getattr(self, name) < 1
+            for name in ("steps", "batch_size", "rows_a_pass", "lora_rank", "checkpoints")
+            if getattr(self, name) is not None and getattr(self, name) < 1
         ]
-        if self.learning_rate <= 0:
-            faults.append(f"learning_rate is {self.learning_rate}; it must be above 0")
+        faults += [
+            f"{name} is {getattr(self, name)}; it must be above 0"
+            for name in ("learning_rate", "beta")
+            if getattr(self, name) <= 0
+        ]
+        if self.tuning == "full" and self.precision == "4bit":
+            faults.append("weights of 4 bits cannot be trained; take --tuning lora or another --precision")
         if self.mixture.invites_shortcut and not self.allow_shortcut:
             faults.append(
                 "the mixture has synthetic harmful rows but no twins (synthetic_harmless is 0), so the model can learn "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 
 from seawall.align.mixture import Row
-from seawall.models.chat import Chat
+from seawall.models.chat import IGNORED, Chat
 from seawall.models.inject import ITEMS
 from seawall.store import EmbeddingStore
 
@@ -21,7 +22,10 @@ class Collator:
 
     def __call__(self, lines: list[dict[str, int]]) -> dict[str, Any]:
         """Return `Chat.batch` of the lines' rows, with `ITEMS` where any is synthetic."""
-        rows = [self.rows[line["row"]] for line in lines]
+        return self.batch([self.rows[line["row"]] for line in lines])
+
+    def batch(self, rows: list[Row]) -> dict[str, Any]:
+        """Return what a training batch of these rows is."""
         batch = self.chat.batch([row.turn for row in rows])
         items = [self.store.read(row.key) if row.key else None for row in rows if row.turn.medium is not None]
         if items and all(item is not None for item in items):
@@ -29,3 +33,16 @@ class Collator:
         elif any(item is not None for item in items):
             batch[ITEMS] = items
         return batch
+
+
+class PreferenceCollator(Collator):
+    """The same for DPO: all rows with their answers, then all with what is rejected, and `completion_mask` for `labels`."""
+
+    def __call__(self, lines: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch, with the reference's log-probabilities where the lines bring them."""
+        rows = [self.rows[line["row"]] for line in lines]
+        rejected = [dataclasses.replace(row, turn=dataclasses.replace(row.turn, answer=row.rejected)) for row in rows]
+        batch = self.batch(rows + rejected)
+        batch["completion_mask"] = (batch.pop("labels") != IGNORED).long()
+        known = [name for name in ("ref_chosen_logps", "ref_rejected_logps") if name in lines[0]]
+        return batch | {name: torch.tensor([line[name] for line in lines]) for name in known}

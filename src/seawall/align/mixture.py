@@ -29,6 +29,8 @@ class Row:
     turn: Turn
     key: str | None = None
     """Key of its synthetic embedding, if it has one."""
+    rejected: str | None = None
+    """The answer that preference training is to make less likely."""
 
 
 def collect_rows(
@@ -41,11 +43,17 @@ def collect_rows(
         store: Synthetic embeddings; only those are used that are verified and were made for these very prompts.
         media: Folders with `media.jsonl`: the file (in a column named by the modality), `question`, `answer`, `kind`.
         modality: What the media are.
+
+    What is rejected in place of a harmful record's answer is the unsafe answer that its source gave, if any; in place of a harmless
+    one's it is a refusal, one of the harmful records' in turn.
     """
     rows: dict[str, list[Row]] = {field.name: [] for field in dataclasses.fields(Mixture)}
     by_id = {pair["id"]: pair for pair in pairs}
+    refusals = itertools.cycle([pair["response"] for pair in pairs if pair["kind"] == "harmful"] or [None])
+    rejected = {pair["id"]: pair["rejected"] if pair["kind"] == "harmful" else next(refusals) for pair in pairs}
     for pair in pairs:
-        rows[f"text_{pair['kind']}"].append(Row(Turn(question=pair["instruction"], answer=pair["response"])))
+        turn = Turn(question=pair["instruction"], answer=pair["response"])
+        rows[f"text_{pair['kind']}"].append(Row(turn, rejected=rejected[pair["id"]]))
     stale = 0
     for entry in store.entries.values() if store else ():
         if not entry.verified or not (pair := by_id.get(entry.record)):
@@ -54,7 +62,7 @@ def collect_rows(
             stale += 1
             continue
         turn = Turn(question=pair["detoxified"], answer=pair["response"], medium=BLANK)
-        rows[f"synthetic_{entry.kind}"].append(Row(turn, entry.key))
+        rows[f"synthetic_{entry.kind}"].append(Row(turn, entry.key, rejected[entry.record]))
     if stale:
         log.warning(
             "%d embeddings in %s are left out: their records have other prompts now. Run `seawall synthesize` again.",
@@ -63,8 +71,27 @@ def collect_rows(
     for folder in media:
         for row in read_media(folder, modality):
             turn = Turn(question=row["question"], answer=row["answer"], medium=folder / row[modality])
-            rows[f"media_{row['kind']}"].append(Row(turn))
+            other = row.get("rejected") if row["kind"] == "harmful" else next(refusals)
+            rows[f"media_{row['kind']}"].append(Row(turn, rejected=other))
     return rows
+
+
+def keep_preferences(rows: dict[str, list[Row]], mixture: Mixture) -> dict[str, list[Row]]:
+    """Return the rows that have a rejected answer, which preference training needs; say how many have none.
+
+    Raises:
+        ConfigError: No row of a component that the mixture wants has one.
+    """
+    kept = {name: [row for row in some if row.rejected] for name, some in rows.items()}
+    lost = {name: (len(some) - len(kept[name]), len(some)) for name, some in rows.items() if getattr(mixture, name)}
+    lost = {name: (none, of) for name, (none, of) in lost.items() if none}
+    if lost:
+        found = ", ".join(f"{none} of {of} {name}" for name, (none, of) in lost.items())
+        advice = "Harmful records take theirs from the source's `rejected` column, harmless ones a refusal of the harmful records."
+        if any(none == of for none, of in lost.values()):
+            raise ConfigError(f"Rows without a rejected answer: {found}. {advice} Use --method sft, or a share of 0.")
+        log.warning("rows without a rejected answer, left out: %s. %s", found, advice)
+    return kept
 
 
 def read_media(folder: Path, modality: str = "image") -> Iterator[dict[str, Any]]:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from seawall.align import AlignConfig
-from seawall.align.collate import Collator
-from seawall.align.mixture import MEDIA_LIST, collect_rows, plan
-from seawall.align.trainers import train_sft
+from seawall.align.mixture import MEDIA_LIST, collect_rows, keep_preferences, plan
+from seawall.align.trainers import train
 from seawall.artifacts import claim, finish, hash_file, read_json, read_modality, read_pairs, write_json
 from seawall.models.load import load_model
 from seawall.store import EmbeddingStore, open_store
@@ -25,6 +24,8 @@ def run(
     loaded = load_model(model, modality=read_modality(pairs), precision=config.precision, device_map=config.device_map)
     store = open_store(embeddings, loaded.fingerprint) if embeddings else None
     rows = collect_rows(text, store, media, loaded.family.modality)
+    if config.method == "dpo":
+        rows = keep_preferences(rows, config.mixture)
     planned = plan(rows, config.mixture, config.steps, config.batch_size, config.seed)
     inputs = {"model": loaded.fingerprint, "pairs": hash_file(pairs / "pairs.jsonl")}
     if embeddings:
@@ -32,7 +33,7 @@ def run(
     inputs |= {f"media {n}": hash_file(folder / MEDIA_LIST) for n, folder in enumerate(media)}
     if claim(out, "align", config, inputs):
         return read_json(out / SUMMARY)
-    history = train_sft(loaded, Collator(loaded.chat, planned, store), out, config)
+    history = train(loaded, planned, store, out, config)
     counts = config.mixture.counts(config.batch_size)
     summary = {
         "rows": {name: {"available": len(rows[name]), "in_a_batch": number} for name, number in counts.items()},

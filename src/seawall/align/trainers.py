@@ -5,16 +5,28 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import PartialState
 from transformers import PrinterCallback, ProcessorMixin, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
-from seawall.errors import TrainingError
+from seawall.align import AlignConfig
+from seawall.align.collate import Collator, PreferenceCollator
+from seawall.align.mixture import Row
+from seawall.errors import ConfigError, TrainingError
+from seawall.models.families import get_module
 from seawall.models.inject import attach
 from seawall.models.load import Loaded
+from seawall.models.memory import is_out_of_memory
 from seawall.progress import shows_bars
+from seawall.store import EmbeddingStore
+
+REFERENCE = "reference"
+"""Folder in `out` with the log-probabilities that the model gives before a preference training."""
 
 
 class StopOnNaN(TrainerCallback):
@@ -30,66 +42,158 @@ class StopOnNaN(TrainerCallback):
             )
 
 
-def train_sft(loaded: Loaded, collator: Any, out: Path, config: Any) -> list[dict[str, float]]:
-    """Train a LoRA adapter by TRL's `SFTTrainer`; go on from the last checkpoint in `out`, if there is one.
+def train(
+    loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out: Path, config: AlignConfig
+) -> list[dict[str, float]]:
+    """Train by TRL's `SFTTrainer` or `DPOTrainer`; go on from the last checkpoint in `out`, if there is one.
 
     Args:
-        loaded: The model; wrapped by PEFT in place.
-        collator: Maps lines `{"row": index}` to batches, and knows its `rows`.
-        out: Receives the adapter, and `checkpoint-<step>` folders on the way.
-        config: An `AlignConfig`.
+        loaded: The model; changed in place, by PEFT where the tuning is `lora`.
+        rows: What is trained on, batch after batch.
+        store: The embeddings of those rows that are synthetic.
+        out: Receives the adapter (or the model), and `checkpoint-<step>` folders on the way.
+        config: Settings.
 
     Returns:
         The training log, one entry a logging step.
 
     Raises:
-        TrainingError: The loss became NaN or infinite.
+        ConfigError: The batch does not divide into the processes and passes.
+        TrainingError: The loss became NaN or infinite, or memory does not suffice.
     """
-    import torch
+    if config.tuning == "full":
+        loaded.model.requires_grad_(False)
+        head = loaded.model.get_output_embeddings()
+        for part in (get_module(loaded.model, loaded.family, loaded.family.language_model), head):
+            part.requires_grad_(True)
+    # the reference's log-probabilities are computed in the constructor of the DPO trainer
+    with attach(loaded.model, loaded.family), _advice_on_memory(config):
+        trainer = (_dpo if config.method == "dpo" else _sft)(loaded, rows, store, out, config)
+        trainer.remove_callback(PrinterCallback)
+        with contextlib.redirect_stdout(sys.stderr):  # the progress bar prints the log; standard output is for results
+            trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
+    trainer.save_model(str(out))
+    return trainer.state.log_history
+
+
+def _sft(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out: Path, config: AlignConfig) -> Any:
     from datasets import Dataset
-    from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
-    arguments = SFTConfig(
-        output_dir=str(out),
-        max_steps=config.steps,
-        per_device_train_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, config.steps // 20),
-        weight_decay=config.weight_decay,
-        train_sampling_strategy="sequential",
-        save_steps=max(1, config.steps // config.checkpoints),
-        logging_steps=max(1, config.steps // 40),
-        logging_nan_inf_filter=False,
-        seed=config.seed,
-        bf16=loaded.model.dtype == torch.bfloat16,
-        activation_checkpointing=config.activation_checkpointing,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
-        remove_unused_columns=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        report_to="none",
-        disable_tqdm=not shows_bars(),
+    return SFTTrainer(
+        args=SFTConfig(**_arguments(loaded, out, config), dataset_kwargs={"skip_prepare_dataset": True}),
+        train_dataset=Dataset.from_dict({"row": range(len(rows))}),
+        data_collator=Collator(loaded.chat, rows, store),
+        **_common(loaded, config),
     )
-    trainer = SFTTrainer(
-        model=loaded.model,
-        args=arguments,
-        train_dataset=Dataset.from_dict({"row": range(len(collator.rows))}),
-        data_collator=collator,
-        processing_class=loaded.processor if isinstance(loaded.processor, ProcessorMixin) else loaded.chat.tokenizer,
-        peft_config=LoraConfig(
+
+
+def _dpo(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out: Path, config: AlignConfig) -> Any:
+    """Return the trainer, with the reference's log-probabilities of each different row: computed once, then read from `out`."""
+    from datasets import Dataset, load_from_disk
+    from trl import DPOConfig, DPOTrainer
+
+    class Trainer(DPOTrainer):
+        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+            return dataset  # the collator tokenizes
+
+    different = {row: number for number, row in enumerate(dict.fromkeys(rows))}
+    with PartialState().main_process_first():
+        if not (folder := out / REFERENCE).exists():
+            Dataset.from_dict({"row": range(len(different))}).save_to_disk(str(folder) + ".partial")
+            Path(f"{folder}.partial").rename(folder)
+    trainer = Trainer(
+        args=DPOConfig(**_arguments(loaded, out, config), beta=config.beta, precompute_ref_log_probs=True),
+        train_dataset=load_from_disk(str(folder)),
+        data_collator=PreferenceCollator(loaded.chat, list(different), store),
+        **_common(loaded, config),
+    )
+    trainer.train_dataset = trainer.train_dataset.select([different[row] for row in rows])
+    return trainer
+
+
+def _arguments(loaded: Loaded, out: Path, config: AlignConfig) -> dict[str, Any]:
+    """Return the settings that both trainers share."""
+    cuda = torch.cuda.is_available()
+    rows, passes = _split_batch(config, PartialState().num_processes)
+    return {
+        "output_dir": str(out),
+        "max_steps": config.steps,
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": passes,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": max(1, config.steps // 20),
+        "weight_decay": config.weight_decay,
+        "train_sampling_strategy": "sequential",
+        "save_steps": max(1, config.steps // config.checkpoints),
+        "logging_steps": max(1, config.steps // 40),
+        "logging_nan_inf_filter": False,
+        "seed": config.seed,
+        "bf16": loaded.model.dtype == torch.bfloat16,
+        "activation_checkpointing": config.activation_checkpointing,
+        "use_cpu": not cuda,
+        "dataloader_pin_memory": cuda,
+        "remove_unused_columns": False,
+        "report_to": config.report_to,
+        "disable_tqdm": not shows_bars(),
+    }
+
+
+def _common(loaded: Loaded, config: AlignConfig) -> dict[str, Any]:
+    """Return what else both trainers are given."""
+    from peft import LoraConfig
+
+    return {
+        "model": loaded.model,
+        "processing_class": loaded.processor if isinstance(loaded.processor, ProcessorMixin) else loaded.chat.tokenizer,
+        "peft_config": None
+        if config.tuning == "full"
+        else LoraConfig(
             r=config.lora_rank,
             lora_alpha=2 * config.lora_rank,
             lora_dropout=config.lora_dropout,
             target_modules=rf".*{loaded.family.language_model}\..*_proj",
             task_type="CAUSAL_LM",
         ),
-        callbacks=[StopOnNaN()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    # the progress bar prints the log; standard output is for results
-    with attach(trainer.model, loaded.family), contextlib.redirect_stdout(sys.stderr):
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
-    trainer.model.save_pretrained(out)
-    return trainer.state.log_history
+        "callbacks": [StopOnNaN()],
+    }
+
+
+def _split_batch(config: AlignConfig, processes: int) -> tuple[int, int]:
+    """Return the rows of one pass of one process, and the passes of a step."""
+    rows = config.rows_a_pass or config.batch_size // processes
+    if not rows or config.batch_size % (rows * processes):
+        raise ConfigError(
+            f"A batch of {config.batch_size} rows does not divide into {processes} processes with {rows} rows a pass each. "
+            f"Take a multiple of {max(1, rows) * processes} as --batch-size, or other --rows-a-pass."
+        )
+    return rows, config.batch_size // (rows * processes)
+
+
+@contextlib.contextmanager
+def _advice_on_memory(config: AlignConfig) -> Iterator[None]:
+    """Say which settings help where memory does not suffice, and by how much."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        rows = config.rows_a_pass or config.batch_size
+        ways = [
+            rows > 1 and f"--rows-a-pass {max(1, rows // 4)} (activations fall to a quarter, the same result)",
+            not config.activation_checkpointing
+            and "--activation-checkpointing (keeps one layer's activations instead of all; a third more time)",
+            config.tuning == "full"
+            and "--tuning lora (no gradients and optimiser state of the model: 12 to 16 bytes a weight)",
+            config.tuning == "lora"
+            and config.precision != "4bit"
+            and "--precision 4bit (weights of the language model fall to a quarter of bf16)",
+            config.method == "dpo" and "--method sft (half the rows in a pass)",
+            "docs/align.md has the arithmetic, and settings for several cards",
+        ]
+        raise TrainingError(
+            f"Memory does not suffice for {rows} rows in a pass. What helps: "
+            + "; ".join(way for way in ways if way)
+            + "."
+        ) from error

@@ -59,7 +59,7 @@ VOICES = {
         "gb-x-gbclan-whisperf": "whispered",
         "gb-scotland-whisper": "whispered",
     },
-    "unseen": {"029-m4": "male", "gb-x-rp-m6": "male", "us-nyc-f4": "female", "gb-x-gbclan-whisper": "whispered"},
+    "unseen": {"gb-x-rp-m6": "male", "us-nyc-f4": "female", "gb-x-gbclan-whisper": "whispered"},
 }
 """Pool -> voice -> how it sounds. `joe` is Piper's, the others are espeak-ng's: accent and variant."""
 
