@@ -12,7 +12,16 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import seawall as stages
-from seawall import AlignConfig, BuildConfig, EvaluateConfig, PrepareConfig, SeawallError, SynthesizeConfig, __version__
+from seawall import (
+    AlignConfig,
+    BuildConfig,
+    EvaluateConfig,
+    Mixture,
+    PrepareConfig,
+    SeawallError,
+    SynthesizeConfig,
+    __version__,
+)
 from seawall.demo import DemoConfig
 from seawall.progress import set_up_log
 
@@ -101,12 +110,15 @@ def align(
     out: Path,
     embeddings: Path | None = None,
     media: Annotated[tuple[Path, ...], Parameter(consume_multiple=True)] = (),
+    mixture_file: Path | None = None,
+    merge: bool = False,
+    push_to_hub: str | None = None,
     config: Annotated[AlignConfig, FLAT] = AlignConfig(),
 ) -> None:
-    """Train a LoRA adapter on pairs, embeddings and media. Resumable: run the same command again.
+    """Train an adapter, or the whole language model, on pairs, embeddings and media. Resumable: run the same command again.
 
     Example: `seawall align --model organism:image --pairs runs/pairs --embeddings runs/embeddings --media images --out runs/adapter`.
-    Without media: add `--mixture.media-harmless 0`.
+    Without media: add `--mixture.media-harmless 0`. On several processes: `accelerate launch --num_processes 2 -m seawall align ...`.
 
     Args:
         model: A folder in Hugging Face format, a hub id, or organism:image, organism:video, organism:audio.
@@ -114,8 +126,15 @@ def align(
         out: Folder for the adapter, its card and its checkpoints.
         embeddings: Folder made by `seawall synthesize`.
         media: Folders of real media, each with media.jsonl (image, question, answer, kind).
+        mixture_file: TOML file of the shares of a batch, which must sum to 1; what it leaves out is 0.
+        merge: Write the whole model too, with the adapter merged, to OUT/merged.
+        push_to_hub: Repository of the hub to upload the result to (NAME/REPOSITORY).
     """
-    summary = stages.align(model, pairs, embeddings, out, config, media=media)
+    if mixture_file:
+        config = dataclasses.replace(config, mixture=Mixture.read(mixture_file))
+    summary = stages.align(model, pairs, embeddings, out, config, media=media, merge=merge, push_to_hub=push_to_hub)
+    if int(os.environ.get("RANK", 0)):
+        return
     _print({"rows": summary["rows"], "final_loss": summary["loss"][-1][1] if summary["loss"] else None})
 
 

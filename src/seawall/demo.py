@@ -12,7 +12,7 @@ import dataclasses
 import logging
 import multiprocessing
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -42,6 +42,8 @@ class Arm:
     """Folders of real media it trains on."""
     system_prompt: str | None = None
     """System prompt at evaluation."""
+    training: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """In what its training differs from `RECIPE`."""
 
 
 TEXT = {"text_harmful": 0.15, "text_harmless": 0.15}
@@ -67,6 +69,7 @@ ARMS = {
     ),
     "real_media": Arm(mixture=REAL, media=("harmless", "harmful")),
 }
+ARMS["seawall_dpo"] = dataclasses.replace(ARMS["seawall"], training={"method": "dpo", "learning_rate": 1e-3})
 SYNTHESES = {
     "seawall": SynthesizeConfig(),
     "sea_paper": SynthesizeConfig(
@@ -106,8 +109,8 @@ class DemoConfig:
     """Use only so many phrases of each kind: a quick look, not a result."""
     part: Literal["test", "validation"] = "test"
     """Phrases and styles that are reported on: `test`, or `validation` to choose a recipe."""
-    arms: tuple[str, ...] = tuple(ARMS)
-    """Which arms; `base` is always among them."""
+    arms: tuple[str, ...] = tuple(name for name in ARMS if name != "seawall_dpo")
+    """Which arms; `base` is always among them. `seawall_dpo`, twice as long, is there when it is asked for."""
 
     def __post_init__(self) -> None:
         if self.modality not in (*ORGANISMS, "all"):
@@ -178,22 +181,32 @@ class Demo:
         data.write_benchmark(self.out / "benchmark", self.config.part, phrases, modality)
 
     def run_arms(self, workers: int) -> None:
-        """Run every arm with every seed in processes of their own, those that synthesize first: they take longest."""
-        jobs = [(name, seed) for seed in range(self.config.seeds) for name in self._arms()]
-        jobs.sort(key=lambda job: (job[1], ARMS[job[0]].embeddings is None, ARMS[job[0]].mixture is None))
+        """Run every arm with every seed in processes of their own, those that synthesize first: they take longest.
+
+        Arms of the same embeddings are one job.
+        """
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name in self._arms():
+            groups[ARMS[name].embeddings or name].append(name)
+        jobs = [(names, seed) for seed in range(self.config.seeds) for names in groups.values()]
+        jobs.sort(key=lambda job: (job[1], ARMS[job[0][0]].embeddings is None, ARMS[job[0][0]].mixture is None))
         level = logging.WARNING if shows_bars() else logging.INFO
         pool = concurrent.futures.ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(workers, level)
         )
         try:
             with track("arms", len(jobs)) as bar:
-                for done in concurrent.futures.as_completed([pool.submit(self.run_arm, *job) for job in jobs]):
+                for done in concurrent.futures.as_completed([pool.submit(self._run_group, *job) for job in jobs]):
                     for stage, seconds in done.result().items():
                         self.seconds[stage] += seconds
                     write_json(self.out / SECONDS, self.seconds)
                     bar.advance()
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _run_group(self, names: list[str], seed: int) -> dict[str, float]:
+        seconds = sum((Counter(self.run_arm(name, seed)) for name in names), Counter())
+        return dict(seconds)
 
     def run_arm(self, name: str, seed: int) -> dict[str, float]:
         """Synthesize, align and evaluate one arm with one seed; return the seconds that each stage took."""
@@ -206,7 +219,9 @@ class Demo:
                 embeddings = self._synthesize(arm.embeddings, seed)
         if arm.mixture:
             adapter = folder / "adapter"
-            settings = dataclasses.replace(RECIPE, mixture=arm.mixture, steps=self.config.steps, seed=seed)
+            settings = dataclasses.replace(
+                RECIPE, mixture=arm.mixture, steps=self.config.steps, seed=seed, **arm.training
+            )
             with _timed(seconds, "align"):
                 media = [self.out / "media" / kind for kind in arm.media]
                 pairs = self.out / PAIRS.get(arm.embeddings, "pairs")

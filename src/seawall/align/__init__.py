@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,25 @@ class Mixture:
         shares = dataclasses.asdict(self)
         if not (all(share >= 0 for share in shares.values()) and 0 < sum(shares.values()) < math.inf):
             raise ConfigError(f"The shares of a mixture must not be negative and not all 0; found {shares}.")
+
+    @classmethod
+    def read(cls, file: Path) -> Mixture:
+        """Return the shares that a TOML file gives; they must sum to 1, and what it leaves out is 0.
+
+        Raises:
+            ConfigError: The file is not there or no TOML, names an unknown component, or its shares have another sum.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        try:
+            found = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file} cannot be read as a mixture: {error}.") from error
+        wrong = [name for name, share in found.items() if name not in names or not isinstance(share, int | float)]
+        if wrong:
+            raise ConfigError(f"{file} gives {', '.join(wrong)}; a mixture has a number for any of {', '.join(names)}.")
+        if abs((total := sum(found.values())) - 1) > 1e-6:
+            raise ConfigError(f"The shares in {file} sum to {total:g}, not 1. Change them so that they do.")
+        return cls(**dict.fromkeys(names, 0.0) | found)
 
     @property
     def invites_shortcut(self) -> bool:
@@ -121,6 +141,8 @@ def align(
     config: AlignConfig = AlignConfig(),
     *,
     media: Sequence[Path] = (),
+    merge: bool = False,
+    push_to_hub: str | None = None,
 ) -> dict[str, Any]:
     """Train an adapter. Run again, it goes on from its last checkpoint.
 
@@ -128,9 +150,13 @@ def align(
         model: See `load_model`.
         pairs: Folder of `prepare`.
         embeddings: Folder of `synthesize`, or None where the mixture has no synthetic rows.
-        out: Folder for the adapter, its card, checkpoints, `training.json` and `manifest.json`.
+        out: Folder for the adapter (with full tuning the model), its card, checkpoints, `training.json` and `manifest.json`.
         config: Settings.
         media: Folders of real media, each with `media.jsonl` (`image`, `question`, `answer`, `kind`).
+        merge: Whether to write the whole model, adapter merged, to `out`/merged.
+        push_to_hub: Repository of the hub to upload the result to, with the token that `hf auth login` or `HF_TOKEN` gives.
+
+    Under `accelerate launch` the processes share each batch, and the first one writes.
 
     Returns:
         The summary: `rows` of each component, `loss` at the end.
@@ -142,4 +168,4 @@ def align(
     """
     from seawall.align.run import run
 
-    return run(model, pairs, embeddings, out, config, media)
+    return run(model, pairs, embeddings, out, config, media, merge, push_to_hub)

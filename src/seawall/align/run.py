@@ -1,25 +1,42 @@
-"""The run of `align`: rows collected and planned, trained, written down with a card."""
+"""The run of `align`: rows collected and planned, trained, written down with a card; merged and pushed where asked."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+
 from seawall.align import AlignConfig
+from seawall.align.card import write_card
 from seawall.align.mixture import MEDIA_LIST, collect_rows, keep_preferences, plan
-from seawall.align.trainers import train
-from seawall.artifacts import claim, finish, hash_file, read_json, read_modality, read_pairs, write_json
-from seawall.models.load import load_model
+from seawall.align.trainers import REFERENCE, train
+from seawall.artifacts import claim, finish, hash_file, read_json, read_modality, read_pairs, require, write_json
+from seawall.errors import ConfigError
+from seawall.models.load import Loaded, load_model
 from seawall.store import EmbeddingStore, open_store
 
+log = logging.getLogger(__name__)
+
 SUMMARY = "training.json"
+MERGED = "merged"
 
 
 def run(
-    model: str, pairs: Path, embeddings: Path | None, out: Path, config: AlignConfig, media: Sequence[Path]
+    model: str,
+    pairs: Path,
+    embeddings: Path | None,
+    out: Path,
+    config: AlignConfig,
+    media: Sequence[Path],
+    merge: bool,
+    push_to_hub: str | None,
 ) -> dict[str, Any]:
     """See `seawall.align`."""
+    if merge and config.tuning == "full":
+        raise ConfigError("There is nothing to merge: with full tuning the result is a whole model. Leave --merge out.")
     text = read_pairs(pairs)
     loaded = load_model(model, modality=read_modality(pairs), precision=config.precision, device_map=config.device_map)
     store = open_store(embeddings, loaded.fingerprint) if embeddings else None
@@ -31,34 +48,55 @@ def run(
     if embeddings:
         inputs["embeddings"] = hash_file(embeddings / EmbeddingStore.INDEX)
     inputs |= {f"media {n}": hash_file(folder / MEDIA_LIST) for n, folder in enumerate(media)}
-    if claim(out, "align", config, inputs):
-        return read_json(out / SUMMARY)
-    history = train(loaded, planned, store, out, config)
-    counts = config.mixture.counts(config.batch_size)
-    summary = {
-        "rows": {name: {"available": len(rows[name]), "in_a_batch": number} for name, number in counts.items()},
-        "loss": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],
-    }
-    write_json(out / SUMMARY, summary)
-    (out / "README.md").write_text(_card(model, config, summary), encoding="utf-8")
-    finish(out)
-    return summary
+    state = PartialState()
+    with state.main_process_first():
+        finished = claim(out, "align", config, inputs)
+    if not finished:
+        history = train(loaded, planned, store, out, config)
+        counts = config.mixture.counts(config.batch_size)
+        summary = {
+            "rows": {name: {"available": len(rows[name]), "in_a_batch": number} for name, number in counts.items()},
+            "loss": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],
+        }
+        if state.is_main_process:
+            write_json(out / SUMMARY, summary)
+            write_card(out, model, config, summary, require(pairs, "prepare"))
+            finish(out)
+    if state.is_main_process:
+        if merge and not (out / MERGED).exists():
+            _merge(model, loaded, out, config)
+        if push_to_hub:
+            _push(out, push_to_hub)
+    state.wait_for_everyone()
+    return read_json(out / SUMMARY)
 
 
-def _card(model: str, config: AlignConfig, summary: dict[str, Any]) -> str:
-    components = "\n".join(f"| {n} | {c['available']} | {c['in_a_batch']} |" for n, c in summary["rows"].items())
-    return f"""---
-base_model: {model}
-library_name: peft
----
-# Safety adapter, made with Seawall
+def _merge(model: str, loaded: Loaded, out: Path, config: AlignConfig) -> None:
+    """Write the model with the adapter merged into it, as transformers loads it; one of 4 bits is read anew in bf16."""
+    precision = "bf16" if config.precision == "4bit" else config.precision
+    whole = load_model(
+        model, out, modality=loaded.family.modality, precision=precision, device_map=config.device_map
+    ).model.merge_and_unload()
+    partial = out / f"{MERGED}.partial"
+    whole.save_pretrained(partial)
+    loaded.processor.save_pretrained(partial)
+    partial.rename(out / MERGED)
 
-LoRA (rank {config.lora_rank}) on the language model of `{model}`, {config.steps} steps of {config.batch_size} rows, learning
-rate {config.learning_rate}, seed {config.seed}. Trained to refuse harmful requests that arrive through media.
 
-| component | rows available | rows in a batch |
-|---|---|---|
-{components}
+def _push(out: Path, repository: str) -> None:
+    """Upload what was made, without checkpoints, to a repository of the hub, made if it is not there."""
+    from huggingface_hub import HfApi
 
-Its attack success and over-refusal are not in this card: measure both with `seawall evaluate` before any use.
-"""
+    api = HfApi()
+    unwanted = ["checkpoint-*/*", f"{REFERENCE}/*", "training_args.bin"]
+    try:
+        api.create_repo(repository, exist_ok=True)
+        done = api.upload_folder(
+            repo_id=repository, folder_path=out, ignore_patterns=unwanted, commit_message="Seawall"
+        )
+    except Exception as error:  # of whichever HTTP client the hub's library has
+        raise ConfigError(
+            f"{out} is finished and kept, but {repository} could not be pushed to: {error}. Look at the name, at the network, and at the "
+            "token (`hf auth login`); the same command tries again."
+        ) from error
+    log.info("pushed to %s", done)

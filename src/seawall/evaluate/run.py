@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seawall.align.card import add_results
 from seawall.artifacts import claim, finish, hash_file, read_json, read_jsonl, write_json, write_jsonl
 from seawall.errors import ConfigError, DataError
 from seawall.evaluate import ANSWERS, EvaluateConfig
@@ -64,6 +65,8 @@ def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path
     results = {"schema": 1, "benchmark": config.benchmark, "model": model, "metrics": measure([rows])}
     write_jsonl(out / ANSWERS, rows)
     write_json(out / RESULTS, results)
+    if adapter:
+        add_results(adapter, config.benchmark, results["metrics"])
     finish(out)
     return results
 
