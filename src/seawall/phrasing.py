@@ -31,6 +31,8 @@ class Sentences:
     """What the medium shows, in one sentence."""
     styles: Mapping[str, tuple[str, tuple[str, ...]]]
     """Style controls: question -> (answer, the styles to draw from)."""
+    whole_request: str | None = None
+    """The style of media that ask by themselves: nothing is asked beside them."""
 
 
 SEEN = Sentences(
@@ -113,6 +115,7 @@ HEARD = Sentences(
         ),
         "Is the {medium} a request or a phrase?": ("It is {style}.", ("a request", "a phrase")),
     },
+    whole_request="a request",
 )
 SENTENCES = {"image": SEEN, "video": SEEN, "audio": HEARD}
 

@@ -19,18 +19,20 @@ def make_pair(
     said = phrasing.sentences(medium)
     announcement = rng.choice(said.announcements[:announcements])
     style_question, (style_answer, styles) = rng.choice(list(said.styles.items()))
+    style = rng.choice(styles)
+    detoxified = phrasing.announce(announcement, medium, category, extraction.instruction)
     return {
         **describe(record),
         "phrase": phrase,
         "category": category,
-        "detoxified": phrasing.announce(announcement, medium, category, extraction.instruction),
+        "detoxified": "" if style == said.whole_request else detoxified,
         "content": {
             "question": phrasing.ask(rng.choice(said.content_questions), medium, category),
             "answer": phrasing.content_answer(phrase, medium, category),
         },
         "style": {
             "question": phrasing.ask(style_question, medium, category),
-            "answer": style_answer.format(style=rng.choice(styles)),
+            "answer": style_answer.format(style=style),
         },
         "extractor": extractor,
     }
