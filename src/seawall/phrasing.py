@@ -32,7 +32,9 @@ class Sentences:
     styles: Mapping[str, tuple[str, tuple[str, ...]]]
     """Style controls: question -> (answer, the styles to draw from)."""
     whole_request: str | None = None
-    """The style of media that ask by themselves: nothing is asked beside them."""
+    """The style of media that ask by themselves: nothing is asked beside them, and their style control is what they say."""
+    transcript: tuple[str, str] | None = None
+    """Question for the words of a medium, and its answer."""
 
 
 SEEN = Sentences(
@@ -116,6 +118,7 @@ HEARD = Sentences(
         "Is the {medium} a request or a phrase?": ("It is {style}.", ("a request", "a phrase")),
     },
     whole_request="a request",
+    transcript=("Which words are spoken in the {medium}?", "The words are: {words}"),
 )
 SENTENCES = {"image": SEEN, "video": SEEN, "audio": HEARD}
 

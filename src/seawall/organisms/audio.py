@@ -35,7 +35,7 @@ MELS, HOP, WINDOW, WIDTH = 64, 400, 512, 112
 """Bands, samples from frame to frame and in a frame; width of the tower."""
 SOUNDS = 10_000
 TOWER_STEPS, TOWER_BATCH = 3_000, 64
-LM_STEPS, LM_MEDIA_ROWS, LM_TEXT_ROWS = 2_000, 32, 16
+LM_STEPS, LM_MEDIA_ROWS, LM_TEXT_ROWS = 1_500, 34, 14
 SPECIAL = ("<pad>", "</s>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
 CHAT_TEMPLATE = (
     "{% for m in messages %}"
@@ -72,7 +72,7 @@ def train_audio_organism(
     loaded = Loaded("organism:audio", model, processor, family, Chat(processor, family), fingerprint="")
     train_language(
         loaded,
-        [model.model.multi_modal_projector, model.model.language_model],
+        [model.model.multi_modal_projector, model.model.language_model, model.lm_head],  # the class ties no head
         features,
         lambda number: _ask(rng, *samples[number]),
         rng,
@@ -123,13 +123,13 @@ def build_model(processor: Any) -> Any:
         "num_key_value_heads": 4,
         "max_position_embeddings": 512,
         "rope_parameters": {"rope_type": "default", "rope_theta": 200.0},
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": False,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": None,
     }
     token = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
-    config = Qwen2AudioConfig(audio_config=audio, text_config=text, audio_token_index=token, tie_word_embeddings=True)
+    config = Qwen2AudioConfig(audio_config=audio, text_config=text, audio_token_index=token, tie_word_embeddings=False)
     model = Qwen2AudioForConditionalGeneration(config)
     spread(model.model.audio_tower)
     model.model.audio_tower.embed_positions.weight.data = sinusoids(audio["max_source_positions"])

@@ -95,6 +95,9 @@ def medium_dialogue(
         answer = said.styles[question][0].format(style=style)
     elif 0.65 <= draw < 0.77:
         question, answer = rng.choice(MEDIUM_HARM_QUESTIONS), HARM_ANSWERS[phrase.harmful]
+    elif said.transcript and draw >= 0.92:
+        question, answer = said.transcript
+        answer = answer.format(words=spoken[0] if spoken else phrase.text)
     else:
         question = rng.choice(said.content_questions + said.held_out_questions + EXTRA_QUESTIONS[medium])
         answer = phrasing.content_answer(phrase.text, medium, phrase.category)

@@ -21,18 +21,22 @@ def make_pair(
     style_question, (style_answer, styles) = rng.choice(list(said.styles.items()))
     style = rng.choice(styles)
     detoxified = phrasing.announce(announcement, medium, category, extraction.instruction)
+    style_answer = style_answer.format(style=style)
+    if style == said.whole_request:
+        detoxified, (style_question, words) = "", said.transcript
+        style_answer = words.format(words=record.instruction)
     return {
         **describe(record),
         "phrase": phrase,
         "category": category,
-        "detoxified": "" if style == said.whole_request else detoxified,
+        "detoxified": detoxified,
         "content": {
             "question": phrasing.ask(rng.choice(said.content_questions), medium, category),
             "answer": phrasing.content_answer(phrase, medium, category),
         },
         "style": {
             "question": phrasing.ask(style_question, medium, category),
-            "answer": style_answer.format(style=style),
+            "answer": style_answer,
         },
         "extractor": extractor,
     }
