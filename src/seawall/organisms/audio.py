@@ -35,7 +35,7 @@ MELS, HOP, WINDOW, WIDTH = 64, 400, 512, 112
 """Bands, samples from frame to frame and in a frame; width of the tower."""
 SOUNDS = 10_000
 TOWER_STEPS, TOWER_BATCH = 3_000, 64
-LM_STEPS, LM_MEDIA_ROWS, LM_TEXT_ROWS = 1_500, 34, 14
+LM_STEPS, LM_MEDIA_ROWS, LM_TEXT_ROWS = 900, 34, 14
 SPECIAL = ("<pad>", "</s>", "<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>")
 CHAT_TEMPLATE = (
     "{% for m in messages %}"
