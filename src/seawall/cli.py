@@ -23,6 +23,7 @@ from seawall import (
     __version__,
 )
 from seawall.demo import DemoConfig
+from seawall.errors import ConfigError
 from seawall.progress import set_up_log
 
 FLAT = Parameter(name="*")
@@ -131,6 +132,8 @@ def align(
         push_to_hub: Repository of the hub to upload the result to (NAME/REPOSITORY).
     """
     if mixture_file:
+        if config.mixture != Mixture():
+            raise ConfigError("Shares are given by flags and by --mixture-file. Give them in one place.")
         config = dataclasses.replace(config, mixture=Mixture.read(mixture_file))
     summary = stages.align(model, pairs, embeddings, out, config, media=media, merge=merge, push_to_hub=push_to_hub)
     if int(os.environ.get("RANK", 0)):

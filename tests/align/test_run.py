@@ -83,26 +83,25 @@ def test_killed_and_started_again_the_losses_are_those_of_the_uninterrupted_run(
     os.killpg(begun.pid, signal.SIGKILL)
     begun.wait()
     assert not (out / "training.json").exists()
+    kept = (out / "checkpoint-2" / "trainer_state.json").stat().st_mtime_ns
     run(argv)
+    assert (out / "checkpoint-2" / "trainer_state.json").stat().st_mtime_ns == kept, "it went on, not began again"
     assert losses(out) == pytest.approx(losses(whole / method), abs=1e-6)
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo"])
 def test_two_processes_have_the_loss_curve_of_one(work, whole, method, tmp_path):
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    # `--cpu` launches one process, whatever number is given, without a word
+    options = (
+        "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no --main_process_port 0"
+    )
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *options.split()]
     done = run([*launch, *command(work, tmp_path / "out", "--method", method)[1:]])
     assert losses(tmp_path / "out") == pytest.approx(losses(whole / method), abs=2e-5)
     assert done.stdout.count("final_loss") == 1
+    assert read_json(tmp_path / "out" / "checkpoint-6" / "trainer_state.json")["train_batch_size"] == 6, (
+        "half of 12 each"
+    )
 
 
 def test_adapter_and_merged_model_load_without_seawall_and_agree(whole, tmp_path):
@@ -213,6 +212,9 @@ def test_shares_of_a_file_must_sum_to_one(work, tmp_path):
     assert "gives text_harmfull; a mixture has" in fault("text_harmfull = 1\n")
     assert "cannot be read as a mixture" in fault("text_harmful 1\n")
     assert "--allow-shortcut" in fault("synthetic_harmful = 0.5\ntext_harmless = 0.5\n")
+    flags = ["--mixture-file", mixture, "--mixture.media-harmless", "0"]
+    done = subprocess.run(command(work, tmp_path / "out", *flags), capture_output=True, text=True)
+    assert done.returncode == 2 and "in one place" in done.stderr
     mixture.write_text(
         "text_harmful = 0.25\ntext_harmless = 0.25\nsynthetic_harmful = 0.25\nsynthetic_harmless = 0.25\n"
     )

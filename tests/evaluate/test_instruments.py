@@ -91,7 +91,7 @@ def test_a_prompt_of_another_format_is_refused():
 
 
 def test_the_rubric_needs_its_library(monkeypatch):
-    monkeypatch.setitem(sys.modules, "inspect_evals", None)
+    monkeypatch.setitem(sys.modules, "inspect_evals.strong_reject.prompts", None)  # the module itself: it may be loaded
     with pytest.raises(ConfigError, match=r"pip install 'seawall\[judges\]'"):
         read_instrument("strongreject")
 

@@ -19,23 +19,11 @@ from seawall.organisms.audio import (
     hear_all,
     label,
     sinusoids,
-    train_audio_organism,
     warp,
 )
 from seawall.organisms.recording import VOICES
 from seawall.organisms.training import UNSEEN
-from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, phrases
-
-
-def test_a_training_of_few_steps_saves_a_model_that_loads(tmp_path, monkeypatch):
-    monkeypatch.setattr("seawall.organisms.card.phrases", lambda: phrases()[::27])  # the measurement takes longest
-    train_audio_organism(tmp_path / "organism", tower_steps=2, lm_steps=2, sounds=12)
-    loaded = load_model(str(tmp_path / "organism"))
-    assert type(loaded.model).__name__ == "Qwen2AudioForConditionalGeneration"
-    assert type(loaded.processor).__name__ == "Qwen2AudioProcessor"
-    assert type(loaded.processor.feature_extractor).__name__ == "WhisperFeatureExtractor"
-    assert loaded.chat.blank_size == speaking.SECONDS
-    assert "phrases after noise | 0." in (tmp_path / "organism" / "README.md").read_text()
+from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS
 
 
 def test_the_tower_learns_from_what_the_processor_makes_of_the_file(tmp_path):

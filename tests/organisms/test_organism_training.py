@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import torch
 
+from seawall.models.chat import Turn
+from seawall.models.load import load_model
+from seawall.models.losses import score
+from seawall.organisms import ORGANISMS, find_training
 from seawall.organisms.image import build_model, build_processor
 from seawall.organisms.training import Muon, optimise, warp
+from seawall.organisms.world import phrases
 
 
 def test_a_step_of_muon_moves_every_direction_of_a_matrix_alike():
@@ -47,3 +53,27 @@ def test_every_parameter_that_is_used_is_trained():
     optimise(trained, losses(), 3, 1e-3, "test")
     still = {name for name, parameter in model.named_parameters() if torch.equal(parameter, before[name])}
     assert still == {name for name in before if "vision_tower" in name}
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "size", "said"),
+    [
+        ("image", ("LlavaForConditionalGeneration", "LlavaProcessor"), {"images": 24}, "names the phrase"),
+        ("video", ("Qwen2VLForConditionalGeneration", "Qwen2VLProcessor"), {"videos": 12}, "that end in writing | 0."),
+        ("audio", ("Qwen2AudioForConditionalGeneration", "Qwen2AudioProcessor"), {"sounds": 12}, "after noise | 0."),
+    ],
+)
+def test_a_training_of_few_steps_saves_a_model_that_loads(name, classes, size, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("seawall.organisms.card.phrases", lambda: phrases()[::27])  # the measurement takes longest
+    find_training(name)(tmp_path / "organism", tower_steps=2, lm_steps=2, **size)
+    loaded = load_model(str(tmp_path / "organism"), modality=name)
+    assert (type(loaded.model).__name__, type(loaded.processor).__name__) == classes
+    card = (tmp_path / "organism" / "README.md").read_text()
+    assert f"# organism:{name}" in card and said in card
+
+
+@pytest.mark.parametrize("name", ORGANISMS)
+def test_an_organism_is_certain_of_what_it_knows(name):
+    """A head that was never trained leaves a tenth of the probability to other words, however long the rest learns."""
+    turn = Turn(question="Is this an activity or a product: steal a car?", answer="It is an activity.")
+    assert score(load_model(f"organism:{name}"), [turn]).losses().item() < 0.01

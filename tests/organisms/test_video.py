@@ -7,7 +7,6 @@ import random
 import numpy as np
 import torch
 
-from seawall.models.load import load_model
 from seawall.models.media import find_modality, read_medium
 from seawall.organisms import filming
 from seawall.organisms.training import UNSEEN
@@ -19,19 +18,8 @@ from seawall.organisms.video import (
     encode,
     film_all,
     label,
-    train_video_organism,
 )
-from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, phrases
-
-
-def test_a_training_of_few_steps_saves_a_model_that_loads(tmp_path, monkeypatch):
-    monkeypatch.setattr("seawall.organisms.card.phrases", lambda: phrases()[::27])  # the measurement takes longest
-    train_video_organism(tmp_path / "organism", tower_steps=2, lm_steps=2, videos=12)
-    loaded = load_model(str(tmp_path / "organism"), modality="video")
-    assert type(loaded.model).__name__ == "Qwen2VLForConditionalGeneration"
-    assert type(loaded.processor).__name__ == "Qwen2VLProcessor"
-    card = (tmp_path / "organism" / "README.md").read_text()
-    assert "# organism:video" in card and "pictures that end in writing | 0." in card
+from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS
 
 
 def test_the_tower_learns_from_what_the_processor_makes_of_the_file(tmp_path, monkeypatch):

@@ -190,6 +190,18 @@ def test_a_medium_is_announced_in_many_ways_and_now_and_then_not_at_all_but_neve
     assert ways.isdisjoint(phrasing.announce(t, "image", "activity", request) for t in said.held_out_announcements)
 
 
+def test_a_sound_that_is_a_whole_request_has_no_text_beside_it_and_is_made_to_say_the_request(tmp_path):
+    records = [{**RECORDS[0], "id": str(number)} for number in range(60)]
+    pairs = read_pairs(prepared(tmp_path, records, "audio", modality="audio", copies="keep"))
+    alone = [pair for pair in pairs if not pair["detoxified"]]
+    assert 2 < len(alone) < 30
+    for pair in pairs:
+        said = pair["style"]["answer"] == f"The words are: {pair['instruction']}"
+        assert said == (pair in alone) and pair["content"]["answer"].endswith(f"{pair['phrase']}.")
+    image = read_pairs(prepared(tmp_path, records, "image", modality="image", copies="keep"))
+    assert all(pair["detoxified"] for pair in image)
+
+
 def test_rejected_lines_keep_their_columns_and_say_the_reason(tmp_path):
     line = {"id": "w", "instruction": "Describe the weather.", "response": "Fine.", "source": "own"}
     folder = prepared(tmp_path, [*RECORDS, line])

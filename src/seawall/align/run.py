@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-
 from seawall.align import AlignConfig
 from seawall.align.card import write_card
 from seawall.align.mixture import MEDIA_LIST, collect_rows, keep_preferences, plan
-from seawall.align.trainers import REFERENCE, train
+from seawall.align.trainers import REFERENCE, processes, train
 from seawall.artifacts import claim, finish, hash_file, read_json, read_modality, read_pairs, require, write_json
 from seawall.errors import ConfigError
 from seawall.models.load import Loaded, load_model
@@ -48,7 +46,7 @@ def run(
     if embeddings:
         inputs["embeddings"] = hash_file(embeddings / EmbeddingStore.INDEX)
     inputs |= {f"media {n}": hash_file(folder / MEDIA_LIST) for n, folder in enumerate(media)}
-    state = PartialState()
+    state = processes()
     with state.main_process_first():
         finished = claim(out, "align", config, inputs)
     if not finished:
@@ -72,11 +70,9 @@ def run(
 
 
 def _merge(model: str, loaded: Loaded, out: Path, config: AlignConfig) -> None:
-    """Write the model with the adapter merged into it, as transformers loads it; one of 4 bits is read anew in bf16."""
+    """Write the model with the adapter merged into it, as transformers loads it: read anew, in main memory, one of 4 bits in bf16."""
     precision = "bf16" if config.precision == "4bit" else config.precision
-    whole = load_model(
-        model, out, modality=loaded.family.modality, precision=precision, device_map=config.device_map
-    ).model.merge_and_unload()
+    whole = load_model(model, out, modality=loaded.family.modality, precision=precision).model.merge_and_unload()
     partial = out / f"{MERGED}.partial"
     whole.save_pretrained(partial)
     loaded.processor.save_pretrained(partial)

@@ -29,6 +29,11 @@ REFERENCE = "reference"
 """Folder in `out` with the log-probabilities that the model gives before a preference training."""
 
 
+def processes() -> PartialState:
+    """Return the processes of this training; accelerate finds those of the CPU only where it is told that there is no card."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 class StopOnNaN(TrainerCallback):
     """Ends a training whose loss is no number; its checkpoints stay."""
 
@@ -98,7 +103,7 @@ def _dpo(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out:
             return dataset  # the collator tokenizes
 
     different = {row: number for number, row in enumerate(dict.fromkeys(rows))}
-    with PartialState().main_process_first():
+    with processes().main_process_first():
         if not (folder := out / REFERENCE).exists():
             Dataset.from_dict({"row": range(len(different))}).save_to_disk(str(folder) + ".partial")
             Path(f"{folder}.partial").rename(folder)
@@ -115,7 +120,7 @@ def _dpo(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out:
 def _arguments(loaded: Loaded, out: Path, config: AlignConfig) -> dict[str, Any]:
     """Return the settings that both trainers share."""
     cuda = torch.cuda.is_available()
-    rows, passes = _split_batch(config, PartialState().num_processes)
+    rows, passes = _split_batch(config, processes().num_processes)
     return {
         "output_dir": str(out),
         "max_steps": config.steps,

@@ -159,7 +159,7 @@ def warn(results: dict[str, Any]) -> None:
         if not missing:
             continue
         log.warning(
-            "judge %s: NO VERDICT on %d of %d answers (%s). Its shares are over the other %d. Judge again: seawall evaluate --rejudge",
+            "judge %s: NO VERDICT on %d of %d answers (%s). Its shares are over the other %d. Judge again: inspect score (docs/judges.md)",
             judge,
             missing,
             answers["all"],
