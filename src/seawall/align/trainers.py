@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -95,8 +96,13 @@ def _sft(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out:
 
 def _dpo(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out: Path, config: AlignConfig) -> Any:
     """Return the trainer, with the reference's log-probabilities of each different row: computed once, then read from `out`."""
+    import datasets
     from datasets import Dataset, load_from_disk
     from trl import DPOConfig, DPOTrainer
+
+    if not shows_bars():
+        datasets.disable_progress_bars()
+        os.environ["TQDM_DISABLE"] = "1"  # TRL's bar heeds nothing else
 
     class Trainer(DPOTrainer):
         def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
