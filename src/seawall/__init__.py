@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 from seawall.align import AlignConfig, Mixture, align
 from seawall.builder import BuildConfig, build
 from seawall.errors import SeawallError
-from seawall.evaluate import EvaluateConfig, evaluate
+from seawall.evaluate import EvaluateConfig, evaluate, rejudge
 from seawall.models.families import Family, register_family, register_model
 from seawall.models.media import Modality, register_modality
 from seawall.prepare import PrepareConfig, prepare
@@ -32,6 +32,7 @@ __all__ = [
     "register_family",
     "register_modality",
     "register_model",
+    "rejudge",
     "report",
     "synthesize",
 ]

@@ -148,19 +148,30 @@ def evaluate(
     data: Path,
     out: Path,
     adapter: Path | None = None,
+    judge: tuple[str, ...] = (),
+    rejudge: bool = False,
     config: Annotated[EvaluateConfig, FLAT] = EvaluateConfig(),
 ) -> None:
-    """Ask a model a benchmark of real media files, and score its answers.
+    """Ask a model a benchmark of real media files, and score its answers. Resumable: run the same command again.
 
     Example: `seawall evaluate --model organism:image --adapter runs/adapter --benchmark organism --data demo/benchmark --out runs/evaluation`
 
+    Example: `seawall evaluate --model runs/model --benchmark mm_safetybench --data MM-SafetyBench --judge refusal --judge
+    strongreject=openai/gpt-4o-mini --out runs/mm`
+
     Args:
         model: A folder in Hugging Face format, a hub id, or organism:image, organism:video, organism:audio.
-        data: Folder of the benchmark.
-        out: Folder for answers.jsonl and results.json.
+        data: Folder or zip file of the benchmark, as downloaded (docs/benchmarks.md).
+        out: Folder for Inspect's log (of the benchmark organism: answers.jsonl) and results.json.
         adapter: Folder made by `seawall align`.
+        judge: Who scores: refusal (the default), organism, or reference, strongreject, harmbench, llama-guard-3, llama-guard-4 with =MODEL
+            as Inspect names it. Give two (docs/judges.md).
+        rejudge: Ask the judges of the run in OUT again about the answers that have no verdict, and do nothing else.
     """
-    _print(stages.evaluate(model, data, out, config, adapter=adapter))
+    if rejudge:
+        _print(stages.rejudge(out))
+        return
+    _print(stages.evaluate(model, data, out, config, adapter=adapter, judges=judge))
 
 
 @build.command(name="va-safetybench")

@@ -4,9 +4,32 @@ from __future__ import annotations
 
 from inspect_ai.model import ModelAPI, modelapi
 
-from seawall.evaluate.judges import harmbench, llama_guard_3, llama_guard_4, reference, refusal, strongreject
+from seawall.evaluate.benchmarks.tasks import (
+    figstep,
+    mm_safetybench,
+    mossbench,
+    va_safetybench_audio,
+    va_safetybench_video,
+    xstest,
+)
+from seawall.evaluate.judges import harmbench, llama_guard_3, llama_guard_4, organism, reference, refusal, strongreject
 
-__all__ = ["harmbench", "llama_guard_3", "llama_guard_4", "reference", "refusal", "seawall", "strongreject"]
+__all__ = [
+    "figstep",
+    "harmbench",
+    "llama_guard_3",
+    "llama_guard_4",
+    "mm_safetybench",
+    "mossbench",
+    "organism",
+    "reference",
+    "refusal",
+    "seawall",
+    "strongreject",
+    "va_safetybench_audio",
+    "va_safetybench_video",
+    "xstest",
+]
 
 
 @modelapi(name="seawall")

@@ -12,10 +12,12 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import anyio
 from inspect_ai.model import (
+    CachePolicy,
     ChatMessage,
     ChatMessageAssistant,
     ChatMessageUser,
@@ -32,6 +34,8 @@ from seawall.errors import ConfigError, say
 from seawall.evaluate.verdicts import read_word
 
 log = logging.getLogger(__name__)
+CACHED: ContextVar[bool] = ContextVar("cached", default=False)
+"""Whether verdicts are kept in Inspect's cache and not asked for again."""
 RETRIES = 5
 """Of a request that met a full or failing server; Inspect's waits grow from 3 seconds on."""
 TIMEOUT = 120
@@ -122,7 +126,7 @@ class Judge:
             raise Unjudged(f"the judge gave up: {self.model} did not answer {PATIENCE} times in a row")
         began = self.silent
         try:
-            output = await self.opened.generate(messages)
+            output = await self.opened.generate(messages, cache=CachePolicy(expiry=None) if CACHED.get() else False)
         except LimitExceededError:  # of the sample, not of the judge
             raise
         except Exception as error:  # retried by Inspect before, where that can help
@@ -189,8 +193,10 @@ def judge_by(
         needs_question: Whether a sample without `question` in its metadata cannot be judged.
     """
 
-    async def score(state: TaskState, target: Target) -> Score:
+    async def score(state: TaskState, target: Target) -> Score | None:
         about = {"judge": judge.name, "model": judge.model, "verdict": None}
+        if state.metadata.get("prompt_type") == NEUTRAL:
+            return None
         answer, question = state.output.completion, state.metadata.get("question")
         if not answer.strip():
             return empty(about)

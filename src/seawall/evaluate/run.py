@@ -9,7 +9,7 @@ from typing import Any
 from seawall.align.card import add_results
 from seawall.artifacts import claim, finish, hash_file, read_json, read_jsonl, write_json, write_jsonl
 from seawall.errors import ConfigError, DataError
-from seawall.evaluate import ANSWERS, EvaluateConfig
+from seawall.evaluate import ANSWERS, RESULTS, EvaluateConfig
 from seawall.evaluate.metrics import measure
 from seawall.models.chat import Turn
 from seawall.models.generate import generate
@@ -19,7 +19,7 @@ from seawall.organisms import dialogue
 from seawall.organisms.world import Phrase
 from seawall.progress import track
 
-ITEMS, RESULTS = "items.jsonl", "results.json"
+ITEMS = "items.jsonl"
 
 
 def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path | None) -> dict[str, Any]:

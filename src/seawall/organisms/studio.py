@@ -9,7 +9,9 @@ from typing import Any
 
 from PIL import Image
 
+from seawall.media.sound import write_mp3
 from seawall.media.typography import draw_text
+from seawall.models.media import SAMPLING_RATE
 from seawall.organisms import drawing, filming, speaking
 from seawall.organisms.recording import VOICES
 from seawall.organisms.world import Phrase
@@ -61,7 +63,11 @@ def _save_plain_video(path: Path, text: str, number: int, size: float) -> None:
 
 
 def _save_audio(path: Path, phrase: Phrase, form: speaking.Form, delivery: speaking.Delivery) -> None:
-    speaking.write_wav(path, speaking.render(phrase, form, delivery))
+    sound = speaking.render(phrase, form, delivery)
+    if path.suffix == ".mp3":
+        write_mp3(path, sound, SAMPLING_RATE)
+    else:
+        speaking.write_wav(path, sound)
 
 
 def _save_plain_audio(path: Path, text: str, number: int, size: float) -> None:

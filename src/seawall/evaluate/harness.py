@@ -1,0 +1,180 @@
+"""Public benchmarks through Inspect: answers and verdicts in its logs, figures in `results.json`; nothing is asked twice.
+
+Every answer and verdict is kept in Inspect's cache, in the folder of the run, as soon as it is there. So a run that goes on asks
+for what is missing, whatever ended it. What was no verdict (`Score.unscored`) is judged again by `rejudge`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from inspect_ai import eval as run_tasks
+from inspect_ai import score as score_log
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log, recompute_metrics, write_eval_log
+from inspect_ai.model import get_model
+
+from seawall.artifacts import claim, finish, hash_file, hash_text, read_json, read_manifest, reopen, write_json
+from seawall.errors import ArtifactError, EngineError, SeawallError, say
+from seawall.evaluate import RESULTS, EvaluateConfig
+from seawall.evaluate.benchmarks import read_benchmark
+from seawall.evaluate.benchmarks.source import Item
+from seawall.evaluate.benchmarks.tasks import make_task
+from seawall.evaluate.judges import make_scorers
+from seawall.evaluate.judging import CACHED
+from seawall.evaluate.scores import summarize
+from seawall.progress import shows_bars
+
+log = logging.getLogger(__name__)
+
+CACHE = "cache"
+JUDGES = "judges"
+
+
+def run(
+    model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path | None, judges: Sequence[str]
+) -> dict[str, Any]:
+    """See `seawall.evaluate`."""
+    items = read_benchmark(
+        config.benchmark,
+        data,
+        types=config.types,
+        scenarios=config.scenarios,
+        understanding=config.understanding,
+        tiny=config.tiny,
+    )[: config.limit]
+    task = make_task(config.benchmark, items, make_scorers(judges), cache=True)
+    asked = _open_model(model, adapter, config)
+    inputs = {"model": asked.api.loaded.fingerprint, "items": hash_items(items), "adapter": "none"}
+    if adapter:
+        inputs["adapter"] = hash_file(adapter / "adapter_model.safetensors")
+    inputs[JUDGES] = ", ".join(judges)
+    if claim(out, "evaluate", config, inputs, free=(JUDGES,)):
+        return read_json(out / RESULTS)
+    reopen(out, config, inputs)
+    with _cache_in(out):
+        (answered,) = run_tasks(
+            task,
+            model=asked,
+            log_dir=str(out),
+            log_format="eval",
+            display=_display(),
+            log_images=config.log_media,
+            max_samples=4 * config.batch_size,
+            max_connections=config.batch_size,
+            max_tokens=config.max_tokens,
+        )
+    if answered.status == "cancelled":
+        raise KeyboardInterrupt
+    if answered.status == "error":
+        raise EngineError(f"Inspect ended the evaluation: {answered.error.message if answered.error else 'no reason'}")
+    for older in list_eval_logs(str(out)):
+        if Path(older.name).name != Path(answered.location).name:
+            Path(older.name.removeprefix("file://")).unlink()
+    return _write_results(out, read_eval_log(answered.location), model)
+
+
+def rejudge(out: Path) -> dict[str, Any]:
+    """See `seawall.rejudge`."""
+    manifest = read_manifest(out)
+    logs = list_eval_logs(str(out)) if manifest["stage"] == "evaluate" else []
+    if len(logs) != 1:
+        raise ArtifactError(f"{out} holds no answers that judges have scored. Give the folder of `seawall evaluate`.")
+    whole = read_eval_log(logs[0].name)
+    for scorer, name in zip(make_scorers(names := manifest["inputs"][JUDGES].split(", ")), names, strict=True):
+        judge = name.partition("=")[0]
+        open_ = [sample for sample in whole.samples if is_open(sample.scores, judge) and not sample.error]
+        if not open_:
+            continue
+        part = whole.model_copy(update={"samples": open_})
+        again = score_log(part, scorer, action="overwrite", display=_display())
+        verdicts = {(sample.id, sample.epoch): sample.scores for sample in again.samples}
+        for sample in open_:
+            key = next(name for name in sample.scores if _judge_of(name) == judge)
+            new = next(iter(verdicts[sample.id, sample.epoch].values()))
+            sample.scores[key] = new
+        log.info("judge %s: %d answers judged again", judge, len(open_))
+    recompute_metrics(whole)
+    write_eval_log(whole, logs[0].name)
+    return _write_results(out, whole, read_json(out / RESULTS)["model"])
+
+
+def is_open(scores: dict[str, Any] | None, judge: str) -> bool:
+    """Tell whether a judge was asked about a sample and has given no verdict."""
+    found = [score for name, score in (scores or {}).items() if _judge_of(name) == judge]
+    return bool(found) and found[0].as_float() != found[0].as_float()
+
+
+def hash_items(items: Sequence[Item]) -> str:
+    """Return a short hash of what is asked and of the sizes of the media."""
+    facts = [
+        [item.id, item.system, item.text, item.question, item.harmful, item.medium and item.medium.stat().st_size]
+        for item in items
+    ]
+    return hash_text(json.dumps(facts))
+
+
+def _write_results(out: Path, answered: EvalLog, model: str) -> dict[str, Any]:
+    """Write what the log says; a run in which samples failed stays open, so that the same command tries them again."""
+    results = {"schema": 1, "benchmark": answered.eval.task, **summarize([answered]), "model": model}
+    write_json(out / RESULTS, results)
+    failed = [sample for sample in answered.samples if sample.error]
+    if failed:
+        log.warning(
+            "%d of %d samples failed and are not in the figures; the same command tries them again. The first: %s: %s",
+            len(failed),
+            len(answered.samples),
+            failed[0].id,
+            " ".join(failed[0].error.message.split())[:400],
+        )
+    if len(failed) == len(answered.samples):
+        raise ArtifactError(f"Not one of {len(failed)} samples could be answered. The log in {out} says why.")
+    if not failed:
+        finish(out)
+    return results
+
+
+def _open_model(model: str, adapter: Path | None, config: EvaluateConfig) -> Any:
+    """Return the model behind the provider `seawall/`."""
+    settings = {"adapter": str(adapter) if adapter else None, "batch_size": config.batch_size}
+    try:
+        return get_model(
+            f"seawall/{model}",
+            memoize=False,
+            precision=config.precision,
+            device_map=config.device_map,
+            **settings,
+        )
+    except SeawallError:
+        raise
+    except Exception as error:  # Inspect's, around Seawall's own
+        raise ArtifactError(say(error)) from error
+
+
+def _judge_of(name: str) -> str:
+    """Return the judge that a score's name in a log stands for."""
+    return name.rpartition("/")[2]
+
+
+def _display() -> Any:
+    return "rich" if shows_bars() else "none"
+
+
+@contextlib.contextmanager
+def _cache_in(out: Path) -> Iterator[None]:
+    """Let Inspect keep answers and verdicts in the folder of a run."""
+    before, token = os.environ.get("INSPECT_CACHE_DIR"), CACHED.set(True)
+    os.environ["INSPECT_CACHE_DIR"] = str((out / CACHE).resolve())
+    try:
+        yield
+    finally:
+        CACHED.reset(token)
+        if before is None:
+            del os.environ["INSPECT_CACHE_DIR"]
+        else:
+            os.environ["INSPECT_CACHE_DIR"] = before
