@@ -4,12 +4,12 @@ import zipfile
 
 import pytest
 from inspect_ai.model import ContentAudio, ContentText, ContentVideo
+from published import put, write_figstep, write_mm, write_moss, write_va, write_xstest
 
 from seawall.errors import ConfigError, DataError
 from seawall.evaluate.benchmarks import read_benchmark
 from seawall.evaluate.benchmarks.tasks import make_sample
 from seawall.organisms.published import write_published
-from tests.evaluate.published import put, write_figstep, write_mm, write_moss, write_va, write_xstest
 
 VIDEO, AUDIO = "va_safetybench_video", "va_safetybench_audio"
 
@@ -160,7 +160,7 @@ def test_text_where_the_sound_carries_the_question_is_said(tmp_path):
     asked = json.loads(path.read_text())
     asked["7"]["Audio_only"] = "Paint it."
     put(path, json.dumps(asked))
-    with pytest.raises(DataError, match="Audio_only 'Paint it.'.*must be null"):
+    with pytest.raises(DataError, match=r"Audio_only 'Paint it\.'.*must be null"):
         read_benchmark(AUDIO, tmp_path)
 
 

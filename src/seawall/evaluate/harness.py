@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 CACHE = "cache"
 JUDGES = "judges"
+FREE = (JUDGES, "items", "types", "scenarios", "tiny", "understanding", "limit", "log_media", "batch_size", "device_map")
+"""What may change in a folder that goes on: each answer and each verdict is kept by what was asked."""
 
 
 def run(
@@ -54,7 +56,7 @@ def run(
     if adapter:
         inputs["adapter"] = hash_file(adapter / "adapter_model.safetensors")
     inputs[JUDGES] = ", ".join(judges)
-    if claim(out, "evaluate", config, inputs, free=(JUDGES,)):
+    if claim(out, "evaluate", config, inputs, free=FREE):
         return read_json(out / RESULTS)
     reopen(out, config, inputs)
     with _cache_in(out):
