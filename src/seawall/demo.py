@@ -89,6 +89,9 @@ SYNTHESES = {
 RECIPE = AlignConfig(learning_rate=2e-3, checkpoints=3, allow_shortcut=True)
 """What every trained arm gets, beside its mixture. How it was chosen: `docs/results.md`."""
 
+PUBLISHED = {"image": "mm_safetybench", "video": "va_safetybench_video", "audio": "va_safetybench_audio"}
+"""Whose layout the organism's benchmark has that `PUBLISHED_ARMS` are asked through Inspect."""
+PUBLISHED_ARMS = ("base", "seawall")
 SECONDS = "seconds.json"
 MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
 PAIRS = {"seawall": "pairs", "sea_paper": "pairs-one-prefix"}
@@ -172,6 +175,7 @@ class Demo:
     def write_data(self) -> None:
         """Write what a user would bring: text records, harmless media; and for baselines and tests, harmful media."""
         from seawall.organisms import data
+        from seawall.organisms.published import write_published
 
         phrases, modality = self.config.phrases, self.config.modality
         data.write_records(self.out / "records.jsonl", phrases)
@@ -179,6 +183,7 @@ class Demo:
             data.write_media(self.out / "media" / kind, kind, 4, phrases, modality)
         data.write_rendered(self.out / "media" / "rendered", 4, phrases, modality)
         data.write_benchmark(self.out / "benchmark", self.config.part, phrases, modality)
+        write_published(self.out / "published", self.config.part, phrases, modality)
 
     def run_arms(self, workers: int) -> None:
         """Run every arm with every seed in processes of their own, those that synthesize first: they take longest.
@@ -232,6 +237,10 @@ class Demo:
                 step = int(checkpoint.name.split("-")[1])
                 if step < self.config.steps:
                     self._evaluate(folder / f"evaluation-{step}", checkpoint, EvaluateConfig(sets=MEDIA_SETS))
+            if name in PUBLISHED_ARMS:
+                settings = EvaluateConfig(benchmark=PUBLISHED[self.config.modality], max_tokens=32)
+                out, judges = folder / "published", ("organism", "refusal")
+                evaluate(self.model, self.out / "published", out, settings, adapter=adapter, judges=judges)
         log.info("seed %d, %s: %s", seed, name, ", ".join(f"{stage} {spent:.0f} s" for stage, spent in seconds.items()))
         return dict(seconds)
 
@@ -253,6 +262,10 @@ class Demo:
             "seeds": list(range(self.config.seeds)),
             "arms": {arm: self._measure(arm) for arm in self._arms()},
             "forms": {arm: self._measure(arm, by_form=True) for arm in self._arms()},
+            "published": {
+                "benchmark": PUBLISHED[self.config.modality],
+                "arms": {arm: self._measure_published(arm) for arm in self._arms() if arm in PUBLISHED_ARMS},
+            },
             "synthesis": {
                 key: sum(summary[key] for summary in summaries) / len(summaries) if summaries else None
                 for key in ("records", "vsr", "steps_mean", "seconds_per_embedding")
@@ -279,6 +292,12 @@ class Demo:
 
         runs = [read_answers(self.out / f"seed{s}" / arm / evaluation) for s in range(self.config.seeds)]
         return measure_forms(runs) if by_form else measure(runs)
+
+    def _measure_published(self, arm: str) -> dict[str, Any]:
+        """Return for each prompt type the shares of harmful and of harmless requests that were answered."""
+        from seawall.evaluate.scores import measure_types
+
+        return measure_types([self.out / f"seed{s}" / arm / "published" for s in range(self.config.seeds)], "organism")
 
 
 @contextlib.contextmanager

@@ -34,7 +34,18 @@ log = logging.getLogger(__name__)
 
 CACHE = "cache"
 JUDGES = "judges"
-FREE = (JUDGES, "items", "types", "scenarios", "tiny", "understanding", "limit", "log_media", "batch_size", "device_map")
+FREE = (
+    JUDGES,
+    "items",
+    "types",
+    "scenarios",
+    "tiny",
+    "understanding",
+    "limit",
+    "log_media",
+    "batch_size",
+    "device_map",
+)
 """What may change in a folder that goes on: each answer and each verdict is kept by what was asked."""
 
 

@@ -10,16 +10,17 @@ import collections
 import itertools
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
 from seawall.errors import DataError
 from seawall.evaluate.judging import NEUTRAL
 from seawall.evaluate.rows import Row, read_rows, split
 from seawall.evaluate.shares import agree, count_unscored, find_understood, mean_over_scenarios, share
-from seawall.evaluate.statistics import difference_interval, mcnemar, sign_test
+from seawall.evaluate.statistics import difference_interval, interval, mcnemar, sign_test
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,31 @@ def compare_pairs(rows_a: dict, rows_b: dict, judge: str, what: str | None) -> d
     }
 
 
+def measure_types(folders: Sequence[Path], judge: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Return what a judge counts (the judge `organism`: answers) by prompt type, over seeds.
+
+    Args:
+        folders: What `evaluate` wrote, of each seed, of the same benchmark.
+        judge: Whose verdicts count.
+
+    Returns:
+        Prompt type -> `harmful` and `harmless` -> `mean`, `low`, `high` (see `interval`) and `n`.
+    """
+    runs = []
+    for folder in folders:
+        logs = [read_eval_log(log.name) for log in list_eval_logs(str(folder))]
+        runs.append(sorted(read_rows(logs), key=lambda row: row.key))
+    places: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
+    for place, row in enumerate(runs[0]):
+        places[row.about["prompt_type"], "harmful" if row.about["harmful"] else "harmless"].append(place)
+    found: dict[str, dict[str, dict[str, float]]] = collections.defaultdict(dict)
+    for (task, kind), some in sorted(places.items()):
+        values = np.array([[run[place].value(judge) for place in some] for run in runs], dtype=float)
+        low, high = interval(values, [runs[0][place].cluster for place in some])
+        found[task][kind] = {"mean": float(values.mean()), "low": low, "high": high, "n": values.size}
+    return dict(found)
+
+
 def warn(results: dict[str, Any]) -> None:
     """Say loudly what has no verdict: no figure of a judge that failed may pass for a whole one."""
     answers = results["answers"]
@@ -159,7 +185,7 @@ def warn(results: dict[str, Any]) -> None:
         if not missing:
             continue
         log.warning(
-            "judge %s: NO VERDICT on %d of %d answers (%s). Its shares are over the other %d. Judge again: inspect score (docs/judges.md)",
+            "judge %s: NO VERDICT on %d of %d answers (%s). Its shares are over the other %d. Judge again: seawall evaluate --rejudge (docs/judges.md)",
             judge,
             missing,
             answers["all"],

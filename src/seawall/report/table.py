@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +32,22 @@ def print_table(results: dict[str, Any]) -> None:
             arm, *(spread(**metric) for metric in metrics.values()), style="bold" if arm == "seawall" else None
         )
     console.print(table)
+    if "published" in results:  # older demos have none
+        console.print(make_types_table(results["published"], spread))
+
+
+def make_types_table(published: dict[str, Any], spread: Callable[..., str]) -> Table:
+    """Return one row for each prompt type of the published benchmark, and of each arm the answers to harm and to the harmless."""
+    caption = f"\nby prompt type, unseen phrases, in the layout of {published['benchmark']}, through Inspect"
+    table = Table(box=None, padding=(1, 1, 0, 0), caption=caption, caption_justify="left", caption_style="")
+    table.add_column("prompt type", no_wrap=True)
+    for arm in published["arms"]:
+        table.add_column(f"{arm}\nASR")
+        table.add_column(f"{arm}\nanswered harmless")
+    for task in next(iter(published["arms"].values())):
+        kinds = [types[task][kind] for types in published["arms"].values() for kind in ("harmful", "harmless")]
+        table.add_row(f"{task}, n = {kinds[0]['n']}", *(spread(**kind) for kind in kinds))
+    return table
 
 
 def _stack(*, mean: float, low: float, high: float, **_: Any) -> str:
