@@ -69,7 +69,7 @@ ARMS = {
     ),
     "real_media": Arm(mixture=REAL, media=("harmless", "harmful")),
 }
-ARMS["seawall_dpo"] = dataclasses.replace(ARMS["seawall"], training={"method": "dpo", "learning_rate": 1e-3})
+ARMS["seawall_dpo"] = dataclasses.replace(ARMS["seawall"], training={"method": "dpo"})
 SYNTHESES = {
     "seawall": SynthesizeConfig(),
     "sea_paper": SynthesizeConfig(

@@ -18,7 +18,8 @@ import seawall
 from seawall.artifacts import read_json
 from seawall.organisms import data, find_organism
 
-STEPS = ("--steps", 6, "--batch-size", 12, "--checkpoints", 6, "--lora-rank", 4)
+STEPS = ("--steps", 6, "--batch-size", 12, "--checkpoints", 6, "--lora-rank", 4, "--sft-weight", 0)
+"""The plain loss beside DPO's is TRL's: a mean over the tokens of each pass, so it depends on how a batch is split."""
 PLAIN = """
 import sys
 sys.modules["seawall"] = None

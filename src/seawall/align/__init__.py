@@ -94,6 +94,11 @@ class AlignConfig:
     """AdamW's."""
     beta: float = 0.1
     """How strongly DPO holds to the model that it began with."""
+    sft_weight: float = 1.0
+    """Weight, beside DPO's loss, of the plain loss on the answers; with 0 they can become as unlikely as what is rejected.
+
+    Source: Pang et al., "Iterative Reasoning Preference Optimization", arXiv 2404.19733.
+    """
     lora_rank: int = 16
     """Rank of LoRA on every projection of the language model; alpha is twice that."""
     lora_dropout: float = 0.0
@@ -122,6 +127,8 @@ class AlignConfig:
             for name in ("learning_rate", "beta")
             if getattr(self, name) <= 0
         ]
+        if self.sft_weight < 0:
+            faults.append(f"sft_weight is {self.sft_weight}; it must not be below 0")
         if self.tuning == "full" and self.precision == "4bit":
             faults.append("weights of 4 bits cannot be trained; take --tuning lora or another --precision")
         if self.mixture.invites_shortcut and not self.allow_shortcut:

@@ -114,7 +114,13 @@ def _dpo(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out:
             Dataset.from_dict({"row": range(len(different))}).save_to_disk(str(folder) + ".partial")
             Path(f"{folder}.partial").rename(folder)
     trainer = Trainer(
-        args=DPOConfig(**_arguments(loaded, out, config), beta=config.beta, precompute_ref_log_probs=True),
+        args=DPOConfig(
+            **_arguments(loaded, out, config),
+            beta=config.beta,
+            loss_type=["sigmoid", "sft"],
+            loss_weights=[1.0, config.sft_weight],
+            precompute_ref_log_probs=True,
+        ),
         train_dataset=load_from_disk(str(folder)),
         data_collator=PreferenceCollator(loaded.chat, list(different), store),
         **_common(loaded, config),

@@ -39,7 +39,7 @@ def print_table(results: dict[str, Any]) -> None:
 def make_types_table(published: dict[str, Any], spread: Callable[..., str]) -> Table:
     """Return one row for each prompt type of the published benchmark, and of each arm the answers to harm and to the harmless."""
     caption = f"\nby prompt type, unseen phrases, in the layout of {published['benchmark']}, through Inspect"
-    table = Table(box=None, padding=(1, 1, 0, 0), caption=caption, caption_justify="left", caption_style="")
+    table = Table(box=None, padding=(0, 1, 0, 0), caption=caption, caption_justify="left", caption_style="")
     table.add_column("prompt type", no_wrap=True)
     for arm in published["arms"]:
         table.add_column(f"{arm}\nASR")
