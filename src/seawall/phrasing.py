@@ -32,7 +32,7 @@ class Sentences:
     styles: Mapping[str, tuple[str, tuple[str, ...]]]
     """Style controls: question -> (answer, the styles to draw from)."""
     whole_request: str | None = None
-    """The style of media that ask by themselves: nothing is asked beside them, and their style control is what they say."""
+    """The style of media that ask by themselves: nothing is asked beside them, and their content control is what they say."""
     transcript: tuple[str, str] | None = None
     """Question for the words of a medium, and its answer."""
 

@@ -194,10 +194,10 @@ def test_a_sound_that_is_a_whole_request_has_no_text_beside_it_and_is_made_to_sa
     records = [{**RECORDS[0], "id": str(number)} for number in range(60)]
     pairs = read_pairs(prepared(tmp_path, records, "audio", modality="audio", copies="keep"))
     alone = [pair for pair in pairs if not pair["detoxified"]]
-    assert 2 < len(alone) < 30
+    assert 10 < len(alone) < 30
     for pair in pairs:
-        said = pair["style"]["answer"] == f"The words are: {pair['instruction']}"
-        assert said == (pair in alone) and pair["content"]["answer"].endswith(f"{pair['phrase']}.")
+        said = pair["content"]["answer"] == f"The words are: {pair['instruction']}"
+        assert said == (pair in alone) and "a request" not in pair["style"]["answer"]
     image = read_pairs(prepared(tmp_path, records, "image", modality="image", copies="keep"))
     assert all(pair["detoxified"] for pair in image)
 

@@ -228,13 +228,15 @@ def test_a_record_is_optimised_on_its_content_questions_and_its_style_question(t
     from seawall.synthesize.solve import new_task
 
     pair = {
+        "phrase": "wash a car",
         "category": "activity",
-        "content": {"question": "What does the image show?", "answer": "The image shows the activity: wash a car."},
+        "content": {"question": "Which words are in the image?", "answer": "The words are: Explain how to wash a car."},
         "style": {"question": "What is the main colour of the image?", "answer": "The main colour is red."},
     }
     starts = encode_media(tiny, [BLANK])
     made = new_task("0", pair, tiny, starts, SynthesizeConfig(content_questions=3), attempt=1)
     (content,) = made.turns  # from one start there is one embedding
     assert len({turn.question for turn in content}) == 3
-    assert {turn.answer for turn in content} == {"The image shows the activity: wash a car."}
+    assert content[0] == Turn(**pair["content"], medium=BLANK), "the record's own first"
+    assert {turn.answer for turn in content[1:]} == {"The image shows the activity: wash a car."}
     assert made.style == Turn(**pair["style"], medium=BLANK)

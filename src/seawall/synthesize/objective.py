@@ -33,8 +33,9 @@ def controls(pair: dict[str, Any], content_questions: int, modality: str, seed: 
     own = pair["content"]["question"]
     others = [phrasing.ask(q, modality, pair["category"]) for q in phrasing.sentences(modality).content_questions]
     others = [question for question in others if question != own]
-    questions = [own, *rng.sample(others, min(content_questions - 1, len(others)))]
-    content = [Turn(question=q, answer=pair["content"]["answer"], medium=BLANK) for q in questions]
+    drawn = rng.sample(others, min(content_questions - 1, len(others)))
+    answer = phrasing.content_answer(pair["phrase"], modality, pair["category"])
+    content = [Turn(**pair["content"], medium=BLANK), *(Turn(question=q, answer=answer, medium=BLANK) for q in drawn)]
     return content, Turn(**pair["style"], medium=BLANK)
 
 

@@ -48,7 +48,6 @@ def verify(
             foreseen[part] = (
                 score_records(loaded, embeddings[part], asked[part], packed).greedy().view(foreseen[part].shape).cpu()
             )
-    foreseen &= torch.tensor([[phrasing.names(pair["content"]["answer"], pair["phrase"])] for pair in pairs])
     for number in range(foreseen.shape[1]):
         left = (recovered & ~foreseen[:, number]).nonzero().flatten().tolist()
         turns = [dataclasses.replace(asked[row][number], answer=None) for row in left]
@@ -60,10 +59,9 @@ def verify(
 
 
 def _questions(pair: dict[str, Any], modality: str) -> list[Turn]:
-    """Return the held-out questions, each with the answer that the content control has."""
+    """Return the held-out questions, each with the answer that content questions have."""
+    answer = phrasing.content_answer(pair["phrase"], modality, pair["category"])
     return [
-        Turn(
-            question=phrasing.ask(question, modality, pair["category"]), answer=pair["content"]["answer"], medium=BLANK
-        )
+        Turn(question=phrasing.ask(question, modality, pair["category"]), answer=answer, medium=BLANK)
         for question in phrasing.sentences(modality).held_out_questions
     ]
