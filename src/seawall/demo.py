@@ -92,6 +92,8 @@ RECIPE = AlignConfig(learning_rate=2e-3, checkpoints=3, allow_shortcut=True)
 PUBLISHED = {"image": "mm_safetybench", "video": "va_safetybench_video", "audio": "va_safetybench_audio"}
 """Whose layout the organism's benchmark has that `PUBLISHED_ARMS` are asked through Inspect."""
 PUBLISHED_ARMS = ("base", "seawall")
+STEPS = {"image": 240, "video": 240, "audio": 480}
+"""Optimiser steps, chosen on validation phrases: docs/results.md."""
 SECONDS = "seconds.json"
 MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
 PAIRS = {"seawall": "pairs", "sea_paper": "pairs-one-prefix"}
@@ -106,8 +108,8 @@ class DemoConfig:
     """Which organism; `all` is one after the other, each in a folder of its own."""
     seeds: int = 1
     """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
-    steps: int = 240
-    """Optimiser steps of every trained arm."""
+    steps: int | None = None
+    """Optimiser steps of every trained arm; by default those of `STEPS`."""
     phrases: int | None = None
     """Use only so many phrases of each kind: a quick look, not a result."""
     part: Literal["test", "validation"] = "test"
@@ -121,7 +123,7 @@ class DemoConfig:
             raise ConfigError(
                 f"There is no demo for the modality {self.modality!r}; there is one for {known}, and 'all'."
             )
-        if self.seeds < 1 or self.steps < 4:
+        if self.seeds < 1 or (self.steps is not None and self.steps < 4):
             raise ConfigError(f"The demo needs at least 1 seed and 4 steps; found {self.seeds} and {self.steps}.")
         if unknown := set(self.arms) - set(ARMS):
             raise ConfigError(f"Unknown arms {sorted(unknown)}; known are {', '.join(ARMS)}.")
@@ -168,6 +170,7 @@ class Demo:
     def __init__(self, out: Path, config: DemoConfig) -> None:
         self.out, self.config = out, config
         self.model = f"organism:{config.modality}"
+        self.steps = config.steps or STEPS[config.modality]
         self.seconds: dict[str, float] = defaultdict(float)
         if (out / SECONDS).exists():  # a demo that goes on adds to the time it has taken before
             self.seconds.update(read_json(out / SECONDS))
@@ -224,9 +227,7 @@ class Demo:
                 embeddings = self._synthesize(arm.embeddings, seed)
         if arm.mixture:
             adapter = folder / "adapter"
-            settings = dataclasses.replace(
-                RECIPE, mixture=arm.mixture, steps=self.config.steps, seed=seed, **arm.training
-            )
+            settings = dataclasses.replace(RECIPE, mixture=arm.mixture, steps=self.steps, seed=seed, **arm.training)
             with _timed(seconds, "align"):
                 media = [self.out / "media" / kind for kind in arm.media]
                 pairs = self.out / PAIRS.get(arm.embeddings, "pairs")
@@ -235,7 +236,7 @@ class Demo:
             self._evaluate(folder / "evaluation", adapter, EvaluateConfig(system_prompt=arm.system_prompt))
             for checkpoint in sorted(adapter.glob("checkpoint-*")) if adapter else ():
                 step = int(checkpoint.name.split("-")[1])
-                if step < self.config.steps:
+                if step < self.steps:
                     self._evaluate(folder / f"evaluation-{step}", checkpoint, EvaluateConfig(sets=MEDIA_SETS))
             if name in PUBLISHED_ARMS:
                 settings = EvaluateConfig(benchmark=PUBLISHED[self.config.modality], max_tokens=32)
@@ -250,7 +251,7 @@ class Demo:
         for arm in self._arms():
             steps = sorted(int(p.name.split("-")[1]) for p in (self.out / "seed0" / arm).glob("evaluation-*"))
             points[arm] = [{"steps": step, **self._measure(arm, f"evaluation-{step}")} for step in steps]
-            points[arm].append({"steps": self.config.steps if ARMS[arm].mixture else 0, **self._measure(arm)})
+            points[arm].append({"steps": self.steps if ARMS[arm].mixture else 0, **self._measure(arm)})
         return points
 
     def results(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class SynthesizeConfig:
     warm_start: int = 96
     """Records of a first block, from whose embeddings the starts of all others are foreseen by ridge regression: a third fewer
     steps; 0 is none."""
-    content_questions: int = 2
+    content_questions: int = 4
     """Content questions optimised for each embedding, beside its style question."""
     rate: float = 0.2
     """Adam's learning rate, as a share of the standard deviation of the starts."""
