@@ -109,7 +109,7 @@ class DemoConfig:
     seeds: int = 1
     """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
     steps: int | None = None
-    """Optimiser steps of every trained arm; by default those of `STEPS`."""
+    """Optimiser steps of every trained arm; by default 240, for sounds 480."""
     phrases: int | None = None
     """Use only so many phrases of each kind: a quick look, not a result."""
     part: Literal["test", "validation"] = "test"
