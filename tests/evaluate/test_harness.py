@@ -169,6 +169,19 @@ def test_a_run_without_one_answer_is_no_result(world, tmp_path):
         seawall.evaluate(MODEL, data, tmp_path / "out", config)
 
 
+def test_inspects_own_command_runs_the_task_on_a_model_of_ours(world, tmp_path):
+    argv = [sys.executable, "-m", "inspect_ai", "eval", "seawall/mm_safetybench", "--model", f"seawall/{MODEL}"]
+    argv += ["-T", f"data={world}", "-T", "types=SD,TYPO", "-T", "judge=organism,refusal", "-M", "batch_size=4"]
+    argv += ["--max-tokens", "9", "--limit", "5", "--log-dir", str(tmp_path), "--display", "plain"]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    (log,) = [read_eval_log(log.name) for log in list_eval_logs(str(tmp_path))]
+    assert log.status == "success", done.stdout
+    assert len(log.samples) == 5 and log.samples[0].scores.keys() == {"organism", "refusal"}
+    assert log.samples[0].output.metadata["decoding"]["max_new_tokens"] == 9
+    wrong = subprocess.run([*argv[:7], "-T", "data=nowhere"], capture_output=True, text=True, cwd=tmp_path)
+    assert "There is no folder or zip file nowhere" in wrong.stdout and "Traceback" not in wrong.stdout + wrong.stderr
+
+
 def test_two_runs_are_compared_in_pairs(world, tmp_path):
     logs = []
     for name, tokens in (("whole", 24), ("short", 2)):

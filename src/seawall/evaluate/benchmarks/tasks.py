@@ -75,13 +75,11 @@ def make_content(item: Item) -> ContentImage | ContentVideo | ContentAudio:
 
 def _open(name: str, data: str, judge: str | list[str], **selection: Any) -> Task:
     """Return the task of a benchmark, from what the command line of Inspect gives."""
-    listed = {
-        key: value.split(",") if isinstance(value, str) else value or None
-        for key, value in selection.items()
-        if key in ("types", "scenarios")
-    }
+    for listed in ("types", "scenarios"):
+        given = selection.get(listed) or None
+        selection[listed] = given.split(",") if isinstance(given, str) else given
     try:
-        items = read_benchmark(name, Path(data), **{**selection, **listed})
+        items = read_benchmark(name, Path(data), **selection)
         return make_task(name, items, make_scorers([judge] if isinstance(judge, str) else judge))
     except SeawallError as error:
         raise PrerequisiteError(str(error)) from error
