@@ -193,12 +193,12 @@ def build_va_safetybench(
 
 @app.command
 def report(*runs: Path) -> None:
-    """Write report.html in each folder of a finished demo.
+    """Write report.html in each folder of a finished demo; or set evaluations of one benchmark side by side.
 
-    Example: `seawall report demo`
+    Example: `seawall report demo`. Before and after, with the paired difference: `seawall report runs/before runs/after`
 
     Args:
-        runs: Folders that `seawall demo` wrote.
+        runs: Folders that `seawall demo` wrote, or that `seawall evaluate` wrote (the page is in the last one).
     """
     for page in stages.report(runs):
         print(page)

@@ -18,7 +18,7 @@ from judged import JUDGE, by_answer
 import seawall
 from chat_server import JudgeServer
 from seawall import EvaluateConfig
-from seawall.errors import ArtifactError, ConfigError
+from seawall.errors import ArtifactError, ConfigError, DataError
 from seawall.evaluate import judges
 from seawall.evaluate.scores import compare
 from seawall.organisms.published import write_published
@@ -190,6 +190,26 @@ def test_two_runs_are_compared_in_pairs(world, tmp_path):
         logs.append([read_eval_log(log.name) for log in list_eval_logs(str(tmp_path / name))])
     found = compare(*logs)["judges"]["organism"]["asr"]
     assert found["n"] == 6 and found["difference"] < 0 and found["unpaired"] == 0
+    argv = [sys.executable, "-m", "seawall", "report", tmp_path / "whole", tmp_path / "short"]
+    done = subprocess.run([*map(str, argv)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"{found['difference']:+.3f} [{found['low']:+.3f}" in done.stdout
+        and str(tmp_path / "short/report.html") in done.stdout
+    )
+    page = (tmp_path / "short" / "report.html").read_text()
+    assert "judge organism" in page and "ASR, mean of scenarios" in page and "one judge alone" in page
+
+
+def test_evaluations_of_two_benchmarks_are_not_set_side_by_side(world, tmp_path):
+    config = EvaluateConfig(benchmark="mm_safetybench", max_tokens=2, limit=1)
+    seawall.evaluate(MODEL, world, tmp_path / "a", config)
+    (tmp_path / "b").mkdir()
+    for name in ("manifest.json", "results.json"):
+        text = (tmp_path / "a" / name).read_text()
+        (tmp_path / "b" / name).write_text(text.replace("mm_safetybench", "xstest"))
+    with pytest.raises(DataError, match="different benchmarks"):
+        seawall.report([tmp_path / "a", tmp_path / "b"])
 
 
 @pytest.mark.parametrize(

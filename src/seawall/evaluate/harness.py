@@ -89,7 +89,7 @@ def run(
     for older in list_eval_logs(str(out)):
         if Path(older.name).name != Path(answered.location).name:
             Path(older.name.removeprefix("file://")).unlink()
-    return _write_results(out, read_eval_log(answered.location), model)
+    return _write_results(out, read_eval_log(answered.location), model, str(adapter) if adapter else None)
 
 
 def rejudge(out: Path) -> dict[str, Any]:
@@ -114,7 +114,8 @@ def rejudge(out: Path) -> dict[str, Any]:
         log.info("judge %s: %d answers judged again", judge, len(open_))
     recompute_metrics(whole)
     write_eval_log(whole, logs[0].name)
-    return _write_results(out, whole, read_json(out / RESULTS)["model"])
+    before = read_json(out / RESULTS)
+    return _write_results(out, whole, before["model"], before["adapter"])
 
 
 def is_open(scores: dict[str, Any] | None, judge: str) -> bool:
@@ -132,9 +133,15 @@ def hash_items(items: Sequence[Item]) -> str:
     return hash_text(json.dumps(facts))
 
 
-def _write_results(out: Path, answered: EvalLog, model: str) -> dict[str, Any]:
+def _write_results(out: Path, answered: EvalLog, model: str, adapter: str | None) -> dict[str, Any]:
     """Write what the log says; a run in which samples failed stays open, so that the same command tries them again."""
-    results = {"schema": 1, "benchmark": answered.eval.task, **summarize([answered]), "model": model}
+    results = {
+        "schema": 1,
+        "benchmark": answered.eval.task,
+        **summarize([answered]),
+        "model": model,
+        "adapter": adapter,
+    }
     write_json(out / RESULTS, results)
     failed = [sample for sample in answered.samples if sample.error]
     if failed:

@@ -1,4 +1,4 @@
-"""The last stage, `report`: what a demo left on disk -> one HTML page and a table in the terminal."""
+"""The last stage, `report`: what a demo or evaluations left on disk -> one HTML page and a table in the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seawall.artifacts import read_json, require
+from seawall.artifacts import MANIFEST, read_json, read_manifest, require
 from seawall.errors import ArtifactError, DataError
 
 RESULTS, PAGE = "results.json", "report.html"
@@ -14,16 +14,17 @@ SCHEMA = 1
 
 
 def report(runs: Sequence[Path]) -> list[Path]:
-    """Write `report.html` in each folder of a finished demo.
+    """Write `report.html` in each folder of a finished demo; or of evaluations of one benchmark, one page with all side by side in the last.
 
     Args:
-        runs: Folders that `seawall demo` wrote. All are checked before the first page is written.
+        runs: Folders that `seawall demo` wrote, or that `seawall evaluate` wrote: of two, the page tells the paired difference. All are
+            checked before the first page is written.
 
     Returns:
         Paths of the pages.
 
     Raises:
-        ArtifactError: A folder is not that of a finished demo, or something is missing from it.
+        ArtifactError: A folder is not that of a finished demo or evaluation, or something is missing from it.
         DataError: No folder was given, or its results are of another schema or cannot be read.
     """
     from seawall.report.page import build_page
@@ -32,8 +33,15 @@ def report(runs: Sequence[Path]) -> list[Path]:
         raise DataError(
             "No run was given, so there is nothing to report. Give the folder of a finished `seawall demo`."
         )
+    runs = [*map(Path, runs)]
+    if (runs[0] / MANIFEST).is_file() and read_manifest(runs[0])["stage"] == "evaluate":
+        from seawall.report.evaluation import make_tables, read_evaluations, write_page
+
+        for run in runs:
+            require(run, "evaluate")
+        return [write_page(runs[-1], make_tables(runs, read_evaluations(runs)))]
     pages = []
-    for run, results in [(run, read_results(run)) for run in map(Path, runs)]:
+    for run, results in [(run, read_results(run)) for run in runs]:
         pages.append(run / PAGE)
         pages[-1].write_text(build_page(run, results), encoding="utf-8")
     return pages
