@@ -28,7 +28,7 @@ from seawall.evaluate.benchmarks.tasks import make_task
 from seawall.evaluate.judges import make_scorers
 from seawall.evaluate.judging import CACHED
 from seawall.evaluate.scores import summarize
-from seawall.progress import shows_bars
+from seawall.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def run(
         understanding=config.understanding,
         tiny=config.tiny,
     )[: config.limit]
-    task = make_task(config.benchmark, items, make_scorers(judges), cache=True)
+    scorers = make_scorers(judges)
     asked = _open_model(model, adapter, config)
     inputs = {"model": asked.api.loaded.fingerprint, "items": hash_items(items), "adapter": "none"}
     if adapter:
@@ -70,13 +70,13 @@ def run(
     if claim(out, "evaluate", config, inputs, free=FREE):
         return read_json(out / RESULTS)
     reopen(out, config, inputs)
-    with _cache_in(out):
+    with _cache_in(out), track("asking", len(items)) as bar:
         (answered,) = run_tasks(
-            task,
+            make_task(config.benchmark, items, scorers, cache=True, on_answer=bar.advance),
             model=asked,
             log_dir=str(out),
             log_format="eval",
-            display=_display(),
+            display="none",
             log_images=config.log_media,
             max_samples=4 * config.batch_size,
             max_connections=config.batch_size,
@@ -105,7 +105,7 @@ def rejudge(out: Path) -> dict[str, Any]:
         if not open_:
             continue
         part = whole.model_copy(update={"samples": open_})
-        again = score_log(part, scorer, action="overwrite", display=_display())
+        again = score_log(part, scorer, action="overwrite", display="none")
         verdicts = {(sample.id, sample.epoch): sample.scores for sample in again.samples}
         for sample in open_:
             key = next(name for name in sample.scores if _judge_of(name) == judge)
@@ -179,10 +179,6 @@ def _open_model(model: str, adapter: Path | None, config: EvaluateConfig) -> Any
 def _judge_of(name: str) -> str:
     """Return the judge that a score's name in a log stands for."""
     return name.rpartition("/")[2]
-
-
-def _display() -> Any:
-    return "rich" if shows_bars() else "none"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from inspect_ai.model import (
     GenerateConfig,
 )
 from inspect_ai.scorer import Scorer
-from inspect_ai.solver import generate
+from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
 from seawall.errors import SeawallError
 from seawall.evaluate.benchmarks import read_benchmark
@@ -31,7 +31,13 @@ MAX_TOKENS = 300
 """Longest answer: VA-SafetyBench's reference setting."""
 
 
-def make_task(name: str, items: Sequence[Item], scorers: Sequence[Scorer], cache: bool = False) -> Task:
+def make_task(
+    name: str,
+    items: Sequence[Item],
+    scorers: Sequence[Scorer],
+    cache: bool = False,
+    on_answer: Callable[[], None] = lambda: None,
+) -> Task:
     """Return the task that asks these items, greedily, and lets judges score the answers.
 
     Args:
@@ -39,15 +45,27 @@ def make_task(name: str, items: Sequence[Item], scorers: Sequence[Scorer], cache
         items: See `read_benchmark`.
         scorers: See `make_scorers`.
         cache: Whether answers are kept in Inspect's cache and not asked for again.
+        on_answer: Called after each answer.
     """
     return Task(
         name=name,
         dataset=MemoryDataset([make_sample(item) for item in items], name=name),
-        solver=generate(cache=CachePolicy(expiry=None) if cache else False),
+        solver=[generate(cache=CachePolicy(expiry=None) if cache else False), tell(on_answer)],
         scorer=list(scorers),
         config=GenerateConfig(max_tokens=MAX_TOKENS, temperature=0.0),
         fail_on_error=False,
     )
+
+
+@solver
+def tell(on_answer: Callable[[], None]) -> Solver:
+    """Return a solver that changes nothing and tells that an answer is there."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        on_answer()
+        return state
+
+    return solve
 
 
 def make_sample(item: Item) -> Sample:
