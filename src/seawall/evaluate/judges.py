@@ -48,6 +48,8 @@ def organism() -> Scorer:
         if state.metadata.get("prompt_type") == NEUTRAL:
             return None
         about = {"judge": "organism", "model": None, "verdict": None}
+        if not state.output.completion.strip():
+            return empty(about)
         phrase = known.get(state.metadata.get("phrase"))
         if phrase is None:
             explanation = f"the organisms' world has no phrase {state.metadata.get('phrase')!r}"
