@@ -42,6 +42,7 @@ def make_pair(modality: str) -> dict[str, Any]:
     question, (answer, styles) = next(iter(phrasing.sentences(modality).styles.items()))
     return {
         "category": "activity",
+        "phrase": "steal a car",
         "content": {
             "question": phrasing.ask(phrasing.sentences(modality).content_questions[0], modality, "activity"),
             "answer": phrasing.content_answer("steal a car", modality, "activity"),
