@@ -18,7 +18,7 @@ from judged import JUDGE, by_answer
 import seawall
 from chat_server import JudgeServer
 from seawall import EvaluateConfig
-from seawall.errors import ArtifactError, ConfigError, DataError
+from seawall.errors import ArtifactError, ConfigError, DataError, ModelError
 from seawall.evaluate import judges
 from seawall.evaluate.scores import compare
 from seawall.organisms.published import write_published
@@ -231,6 +231,8 @@ def test_judges_and_folders_that_cannot_work_are_said(world, tmp_path):
         seawall.evaluate(MODEL, world, tmp_path / "out", judges=["refusal"])
     with pytest.raises(ConfigError, match="There is no judge 'boat'"):
         seawall.evaluate(MODEL, world, tmp_path / "out", CONFIG, judges=["boat"])
+    with pytest.raises(ModelError, match="nowhere"):
+        seawall.evaluate(str(tmp_path / "nowhere"), world, tmp_path / "out", CONFIG)
     assert not (tmp_path / "out").exists()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "manifest.json").write_text(

@@ -17,10 +17,10 @@ from typing import Any
 from inspect_ai import eval as run_tasks
 from inspect_ai import score as score_log
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log, recompute_metrics, write_eval_log
-from inspect_ai.model import get_model
+from inspect_ai.model import Model, get_model
 
 from seawall.artifacts import claim, finish, hash_file, hash_text, read_json, read_manifest, reopen, write_json
-from seawall.errors import ArtifactError, EngineError, SeawallError, say
+from seawall.errors import ArtifactError, EngineError, SeawallError
 from seawall.evaluate import RESULTS, EvaluateConfig
 from seawall.evaluate.benchmarks import read_benchmark
 from seawall.evaluate.benchmarks.source import Item
@@ -159,21 +159,19 @@ def _write_results(out: Path, answered: EvalLog, model: str, adapter: str | None
     return results
 
 
-def _open_model(model: str, adapter: Path | None, config: EvaluateConfig) -> Any:
-    """Return the model behind the provider `seawall/`."""
-    settings = {"adapter": str(adapter) if adapter else None, "batch_size": config.batch_size}
+def _open_model(model: str, adapter: Path | None, config: EvaluateConfig) -> Model:
+    """Return the model behind the provider `seawall/`; its faults come as Seawall's own, not as Inspect's."""
     try:
         return get_model(
             f"seawall/{model}",
             memoize=False,
+            adapter=str(adapter) if adapter else None,
+            batch_size=config.batch_size,
             precision=config.precision,
             device_map=config.device_map,
-            **settings,
         )
-    except SeawallError:
-        raise
-    except Exception as error:  # Inspect's, around Seawall's own
-        raise ArtifactError(say(error)) from error
+    except Exception as error:
+        raise (error.__cause__ if isinstance(error.__cause__, SeawallError) else error) from None
 
 
 def _judge_of(name: str) -> str:
