@@ -17,6 +17,7 @@ import pytest
 import seawall
 from seawall.artifacts import read_json
 from seawall.organisms import data, find_organism
+from seawall.organisms.published import write_published
 
 STEPS = ("--steps", 6, "--batch-size", 12, "--checkpoints", 6, "--lora-rank", 4, "--sft-weight", 0)
 """The plain loss beside DPO's is TRL's: a mean over the tokens of each pass, so it depends on how a batch is split."""
@@ -128,6 +129,15 @@ def test_the_card_says_what_it_was_trained_on_and_after_evaluation_what_was_meas
     assert "are not in this card" not in card and card.count("### organism") == 1
     for name, metric in found["metrics"].items():
         assert f"| {name} | {metric['mean']:.3f} |" in card
+    write_published(tmp_path / "published", "validation", 1)
+    config = seawall.EvaluateConfig(benchmark="mm_safetybench", max_tokens=24)
+    found = seawall.evaluate(
+        "organism:image", tmp_path / "published", tmp_path / "mm", config, adapter=whole / "dpo", judges=["organism"]
+    )["judges"]["organism"]
+    card = (whole / "dpo" / "README.md").read_text()
+    assert card.count("### organism") == card.count("### mm_safetybench") == 1
+    assert f"| attack success, by organism | {found['micro']['share']:.3f} |" in card
+    assert f"| harmless items refused, by organism | {found['refused']['share']:.3f} |" in card
 
 
 def test_a_finished_run_is_merged_later_without_training(work, whole, tmp_path):

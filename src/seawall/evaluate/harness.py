@@ -19,6 +19,7 @@ from inspect_ai import score as score_log
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log, recompute_metrics, write_eval_log
 from inspect_ai.model import Model, get_model
 
+from seawall.align.card import add_results
 from seawall.artifacts import claim, finish, hash_file, hash_text, read_json, read_manifest, reopen, write_json
 from seawall.errors import ArtifactError, EngineError, SeawallError
 from seawall.evaluate import RESULTS, EvaluateConfig
@@ -154,9 +155,22 @@ def _write_results(out: Path, answered: EvalLog, model: str, adapter: str | None
         )
     if len(failed) == len(answered.samples):
         raise ArtifactError(f"Not one of {len(failed)} samples could be answered. The log in {out} says why.")
+    if adapter:
+        add_results(Path(adapter), answered.eval.task, list_shares(results))
     if not failed:
         finish(out)
     return results
+
+
+def list_shares(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return each judge's main figures as the card of an adapter takes them; those without a verdict are left out."""
+    kinds = {"micro": "attack success", "refused": "harmless items refused"}
+    return {
+        f"{what}, by {judge}": {"mean": share["share"], **{key: share[key] for key in ("low", "high", "n")}}
+        for judge, found in results["judges"].items()
+        for kind, what in kinds.items()
+        if (share := found.get(kind)) and share["n"]
+    }
 
 
 def _open_model(model: str, adapter: Path | None, config: EvaluateConfig) -> Model:
