@@ -216,6 +216,7 @@ def test_evaluations_of_two_benchmarks_are_not_set_side_by_side(world, tmp_path)
     "settings, fault",
     [
         ({"benchmark": "organism", "types": ("SD",)}, "'organism' does not know types"),
+        ({"benchmark": "organism", "max_tokens": 20}, "'organism' does not know max_tokens"),
         ({"benchmark": "xstest", "sets": ("a",)}, "'xstest' does not know sets"),
         ({"benchmark": "xstest", "limit": 0}, "limit is 0"),
         ({"benchmark": "boats"}, "no benchmark 'boats'"),
@@ -240,3 +241,5 @@ def test_judges_and_folders_that_cannot_work_are_said(world, tmp_path):
     )
     with pytest.raises(ArtifactError, match="holds no answers that judges have scored"):
         seawall.rejudge(tmp_path / "other")
+    with pytest.raises(ArtifactError, match="holds no answers that judges have scored"):
+        seawall.rejudge(tmp_path / "nowhere")

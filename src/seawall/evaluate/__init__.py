@@ -62,8 +62,11 @@ class EvaluateConfig:
         for name in ("batch_size", "limit", "max_tokens"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 1.")
-        own, others = ("system_prompt", "sets"), ("types", "scenarios", "tiny", "understanding", "limit")
-        if idle := [name for name in (others if self.benchmark == "organism" else own) if getattr(self, name)]:
+        own = ("system_prompt", "sets")
+        others = ("types", "scenarios", "tiny", "understanding", "limit", "max_tokens", "log_media")
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        unheeded = others if self.benchmark == "organism" else own
+        if idle := [name for name in unheeded if getattr(self, name) != defaults[name]]:
             raise ConfigError(f"The benchmark {self.benchmark!r} does not know {', '.join(idle)}. Leave it out.")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from inspect_ai import eval as run_tasks
 from inspect_ai import score as score_log
-from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log, recompute_metrics, write_eval_log
+from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log, recompute_metrics, write_eval_log
 from inspect_ai.model import Model, get_model
 
 from seawall.align.card import add_results
@@ -95,23 +96,20 @@ def run(
 
 def rejudge(out: Path) -> dict[str, Any]:
     """See `seawall.rejudge`."""
-    manifest = read_manifest(out)
-    logs = list_eval_logs(str(out)) if manifest["stage"] == "evaluate" else []
-    if len(logs) != 1:
+    logs = list_eval_logs(str(out)) if out.is_dir() else []
+    if len(logs) != 1 or not (out / RESULTS).is_file():
         raise ArtifactError(f"{out} holds no answers that judges have scored. Give the folder of `seawall evaluate`.")
     whole = read_eval_log(logs[0].name)
-    for scorer, name in zip(make_scorers(names := manifest["inputs"][JUDGES].split(", ")), names, strict=True):
+    names = read_manifest(out)["inputs"][JUDGES].split(", ")
+    for scorer, name in zip(make_scorers(names), names, strict=True):
         judge = name.partition("=")[0]
-        open_ = [sample for sample in whole.samples if is_open(sample.scores, judge) and not sample.error]
+        open_ = [sample for sample in whole.samples if is_open(sample, judge)]
         if not open_:
             continue
         part = whole.model_copy(update={"samples": open_})
         again = score_log(part, scorer, action="overwrite", display="none")
-        verdicts = {(sample.id, sample.epoch): sample.scores for sample in again.samples}
-        for sample in open_:
-            key = next(name for name in sample.scores if _judge_of(name) == judge)
-            new = next(iter(verdicts[sample.id, sample.epoch].values()))
-            sample.scores[key] = new
+        for sample, judged in zip(open_, again.samples, strict=True):
+            sample.scores[judge] = judged.scores[judge]
         log.info("judge %s: %d answers judged again", judge, len(open_))
     recompute_metrics(whole)
     write_eval_log(whole, logs[0].name)
@@ -119,10 +117,10 @@ def rejudge(out: Path) -> dict[str, Any]:
     return _write_results(out, whole, before["model"], before["adapter"])
 
 
-def is_open(scores: dict[str, Any] | None, judge: str) -> bool:
-    """Tell whether a judge was asked about a sample and has given no verdict."""
-    found = [score for name, score in (scores or {}).items() if _judge_of(name) == judge]
-    return bool(found) and found[0].as_float() != found[0].as_float()
+def is_open(sample: EvalSample, judge: str) -> bool:
+    """Tell whether a judge was asked about an answer and has given no verdict."""
+    score = (sample.scores or {}).get(judge)
+    return score is not None and not sample.error and math.isnan(score.as_float())
 
 
 def hash_items(items: Sequence[Item]) -> str:
@@ -186,11 +184,6 @@ def _open_model(model: str, adapter: Path | None, config: EvaluateConfig) -> Mod
         )
     except Exception as error:
         raise (error.__cause__ if isinstance(error.__cause__, SeawallError) else error) from None
-
-
-def _judge_of(name: str) -> str:
-    """Return the judge that a score's name in a log stands for."""
-    return name.rpartition("/")[2]
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 from seawall.artifacts import read_json
 from seawall.builder.questions import read_questions
 from seawall.errors import DataError
-from seawall.evaluate.benchmarks.source import Item, choose, find_root, require_media
+from seawall.evaluate.benchmarks.source import Item, choose, find_root, read_phrases, require_media
 
 MM_SCENARIOS = (
     "01-Illegal_Activitiy",
@@ -68,7 +68,7 @@ def read_mm_safetybench(
         )
     known = [task for task in MM_TEXTS if published or task == "Text_only" or any(images.glob(f"*/{task}"))]
     chosen = _read_tiny(root / TINY) if tiny else None
-    phrases = read_json(root / "phrases.json") if (root / "phrases.json").is_file() else {}
+    phrases = read_phrases(root)
     items = []
     for scenario in choose("scenarios", there, scenarios):
         path = folder / f"{scenario}.json"

@@ -9,8 +9,9 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from seawall.artifacts import hash_text, on_disk
+from seawall.artifacts import hash_text, on_disk, read_json
 from seawall.errors import ConfigError, DataError
 
 NAMED = 5
@@ -95,6 +96,12 @@ def find_root(data: Path, marks: Sequence[str]) -> Path:
     """Return the folder that has most of the marked paths: `data`, or one at most two below, as downloads have them."""
     folders = [data, *sorted(data.glob("*/")), *sorted(data.glob("*/*/"))]
     return max(folders, key=lambda folder: sum((folder / mark).exists() for mark in marks))
+
+
+def read_phrases(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what `phrases.json` says, scenario -> id -> `phrase`, `type` and, of the organisms, `harmful`; published sets have none."""
+    path = root / "phrases.json"
+    return read_json(path) if path.is_file() else {}
 
 
 def choose(what: str, known: Sequence[str], wanted: Sequence[str] | None) -> list[str]:

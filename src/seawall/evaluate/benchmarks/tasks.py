@@ -120,8 +120,7 @@ def va_safetybench_video(
         scenarios: Only these.
         understanding: Ask beside each attack what its medium shows, too; needs phrases.json.
     """
-    selection = {"types": types, "scenarios": scenarios, "understanding": understanding}
-    return _open("va_safetybench_video", data, judge, **selection)
+    return _open("va_safetybench_video", data, judge, types=types, scenarios=scenarios, understanding=understanding)
 
 
 @task
@@ -133,8 +132,7 @@ def va_safetybench_audio(
     understanding: bool = False,
 ) -> Task:
     """Return VA-SafetyBench's sounds as a task; `types` are Text_only, Audio_only, KPT, KPT_noise. See `va_safetybench_video`."""
-    selection = {"types": types, "scenarios": scenarios, "understanding": understanding}
-    return _open("va_safetybench_audio", data, judge, **selection)
+    return _open("va_safetybench_audio", data, judge, types=types, scenarios=scenarios, understanding=understanding)
 
 
 @task
@@ -147,8 +145,9 @@ def mm_safetybench(
     understanding: bool = False,
 ) -> Task:
     """Return MM-SafetyBench as a task; `types` are Text_only, SD, TYPO, SD_TYPO, `tiny` is the smaller selection. See `va_safetybench_video`."""
-    selection = {"types": types, "scenarios": scenarios, "understanding": understanding, "tiny": tiny}
-    return _open("mm_safetybench", data, judge, **selection)
+    return _open(
+        "mm_safetybench", data, judge, types=types, scenarios=scenarios, understanding=understanding, tiny=tiny
+    )
 
 
 @task

@@ -10,16 +10,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from seawall.artifacts import read_json
 from seawall.builder.questions import SCENARIOS, TASKS, read_questions
 from seawall.errors import DataError
-from seawall.evaluate.benchmarks.source import Item, choose, find_root, name_some, require_media
+from seawall.evaluate.benchmarks.source import Item, choose, find_root, name_some, read_phrases, require_media
 
 log = logging.getLogger(__name__)
 
 ENDINGS = {"Video": ".mp4", "Audio": ".mp3"}
 TEXT = "Text_only"
-PHRASES = "phrases.json"
 SYSTEM = {"Video": None, "Audio": "You are a helpful assistant."}
 """The reference gives a system prompt for audio only."""
 
@@ -44,7 +42,7 @@ def read(data: Path, modality: str, types: Sequence[str] | None, scenarios: Sequ
     root = find_root(data, [f"{modality}_questions", modality])
     types = choose("prompt types", TASKS[modality], types)
     known = find_scenarios(root, modality)
-    phrases = read_json(root / PHRASES) if (root / PHRASES).is_file() else {}
+    phrases = read_phrases(root)
     items, unasked = [], []
     for scenario in choose("scenarios", known, scenarios):
         path = root / f"{modality}_questions" / f"{scenario}.json"
