@@ -119,7 +119,7 @@ def _read_video(path: Path) -> Any:
     with av.open(str(path)) as file:
         if not file.streams.video:
             raise ValueError("it holds no pictures")
-        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+        frames = [frame.to_ndarray(format="rgb24", threads=1) for frame in file.decode(video=0)]
         _require_whole(len(frames), file.streams.video[0].frames, "frames")
     return np.stack(frames)
 

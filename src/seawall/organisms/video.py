@@ -180,7 +180,7 @@ def _film(sample: Sample) -> np.ndarray:
     filming.write_mp4(file, filming.render(*sample))
     file.seek(0)
     with av.open(file) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        return np.stack([frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0)])
 
 
 def label(samples: list[Sample], processor: QwenVideos) -> tuple[Tensor, list[int]]:
