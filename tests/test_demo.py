@@ -42,6 +42,7 @@ def test_results_are_as_specified(run):
     assert set(results) == {
         "schema",
         "organism",
+        "method",
         "seeds",
         "arms",
         "forms",

@@ -36,14 +36,14 @@ class Arm:
 
     mixture: Mixture | None = None
     """What it trains on; None: it is not trained."""
+    dpo_mixture: Mixture | None = None
+    """What it trains on by DPO, where that is something else."""
     embeddings: str | None = None
     """Which synthesis it uses, a key of `SYNTHESES`."""
     media: tuple[str, ...] = ()
     """Folders of real media it trains on."""
     system_prompt: str | None = None
     """System prompt at evaluation."""
-    training: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """In what its training differs from `RECIPE`."""
 
 
 TEXT = {"text_harmful": 0.15, "text_harmless": 0.15}
@@ -64,12 +64,12 @@ ARMS = {
     ),
     "seawall": Arm(
         mixture=Mixture(**TEXT, synthetic_harmful=0.25, synthetic_harmless=0.25, media_harmless=0.2),
+        dpo_mixture=Mixture(**TEXT, synthetic_harmful=0.25, synthetic_harmless=0.35, media_harmless=0.1),
         embeddings="seawall",
         media=("harmless",),
     ),
     "real_media": Arm(mixture=REAL, media=("harmless", "harmful")),
 }
-ARMS["seawall_dpo"] = dataclasses.replace(ARMS["seawall"], training={"method": "dpo"})
 SYNTHESES = {
     "seawall": SynthesizeConfig(),
     "sea_paper": SynthesizeConfig(
@@ -92,8 +92,9 @@ RECIPE = AlignConfig(learning_rate=2e-3, checkpoints=3, allow_shortcut=True)
 PUBLISHED = {"image": "mm_safetybench", "video": "va_safetybench_video", "audio": "va_safetybench_audio"}
 """Whose layout the organism's benchmark has that `PUBLISHED_ARMS` are asked through Inspect."""
 PUBLISHED_ARMS = ("base", "seawall")
-STEPS = {"image": 240, "video": 240, "audio": 480}
-"""Optimiser steps, chosen on validation phrases: docs/results.md."""
+STEPS = {("audio", "sft"): 480}
+"""Optimiser steps where `USUAL_STEPS` are too few; chosen on validation phrases: docs/results.md."""
+USUAL_STEPS = 240
 SECONDS = "seconds.json"
 MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
 PAIRS = {"seawall": "pairs", "sea_paper": "pairs-one-prefix"}
@@ -108,14 +109,16 @@ class DemoConfig:
     """Which organism; `all` is one after the other, each in a folder of its own."""
     seeds: int = 1
     """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
+    method: Literal["sft", "dpo"] = "sft"
+    """How every trained arm is trained: see `AlignConfig.method`. `dpo` takes twice as long and lets through less harm."""
     steps: int | None = None
-    """Optimiser steps of every trained arm; by default 240, for sounds 480."""
+    """Optimiser steps of every trained arm; by default 240, for sounds by SFT 480."""
     phrases: int | None = None
     """Use only so many phrases of each kind: a quick look, not a result."""
     part: Literal["test", "validation"] = "test"
     """Phrases and styles that are reported on: `test`, or `validation` to choose a recipe."""
-    arms: tuple[str, ...] = tuple(name for name in ARMS if name != "seawall_dpo")
-    """Which arms; `base` is always among them. `seawall_dpo`, twice as long, is there when it is asked for."""
+    arms: tuple[str, ...] = tuple(ARMS)
+    """Which arms; `base` is always among them."""
 
     def __post_init__(self) -> None:
         if self.modality not in (*ORGANISMS, "all"):
@@ -170,7 +173,7 @@ class Demo:
     def __init__(self, out: Path, config: DemoConfig) -> None:
         self.out, self.config = out, config
         self.model = f"organism:{config.modality}"
-        self.steps = config.steps or STEPS[config.modality]
+        self.steps = config.steps or STEPS.get((config.modality, config.method), USUAL_STEPS)
         self.seconds: dict[str, float] = defaultdict(float)
         if (out / SECONDS).exists():  # a demo that goes on adds to the time it has taken before
             self.seconds.update(read_json(out / SECONDS))
@@ -227,7 +230,9 @@ class Demo:
                 embeddings = self._synthesize(arm.embeddings, seed)
         if arm.mixture:
             adapter = folder / "adapter"
-            settings = dataclasses.replace(RECIPE, mixture=arm.mixture, steps=self.steps, seed=seed, **arm.training)
+            method = self.config.method
+            mixture = (method == "dpo" and arm.dpo_mixture) or arm.mixture
+            settings = dataclasses.replace(RECIPE, method=method, mixture=mixture, steps=self.steps, seed=seed)
             with _timed(seconds, "align"):
                 media = [self.out / "media" / kind for kind in arm.media]
                 pairs = self.out / PAIRS.get(arm.embeddings, "pairs")
@@ -260,6 +265,7 @@ class Demo:
         return {
             "schema": 1,
             "organism": self.config.modality,
+            "method": self.config.method,
             "seeds": list(range(self.config.seeds)),
             "arms": {arm: self._measure(arm) for arm in self._arms()},
             "forms": {arm: self._measure(arm, by_form=True) for arm in self._arms()},

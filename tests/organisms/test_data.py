@@ -51,6 +51,7 @@ def test_training_media_are_files_with_answers_of_their_kind(tmp_path, kind, mod
     assert len(rows) == 24
     for row in rows:
         assert row["kind"] == kind and (row["answer"] in dialogue.REFUSALS) == (kind == "harmful")
+        assert ("rejected" in row) == (kind == "harmful"), "what preference training makes less likely"
         read_medium(find_modality(modality), tmp_path / row[modality])
 
 
@@ -61,7 +62,8 @@ def test_rendered_media_hold_both_kinds(tmp_path, modality):
     for row in rows:
         read_medium(find_modality(modality), tmp_path / row[modality])
     assert [row["kind"] for row in rows] == ["harmful"] * 6 + ["harmless"] * 6
-    assert [row["answer"] in dialogue.REFUSALS for row in rows] == [True] * 6 + [False] * 6
+    for answered in ([row["answer"] in dialogue.REFUSALS for row in rows], ["rejected" in row for row in rows]):
+        assert answered == [True] * 6 + [False] * 6
 
 
 @MODALITIES

@@ -46,7 +46,7 @@ def write_records(path: Path, phrases: int | None = None) -> None:
 def write_media(folder: Path, kind: str, each: int, phrases: int | None = None, modality: str = "image") -> None:
     """Write real training media: files of one kind's training phrases in `train` styles, and `media.jsonl`.
 
-    Harmful media come with requests and refusals. Harmless ones come with requests, content and style questions.
+    Harmful media come with requests, refusals, and the helpful answer as `rejected`. Harmless ones come with requests, content and style questions.
     """
     rng, studio = random.Random(f"media/{kind}"), STUDIOS[modality]
     rows: list[dict[str, Any]] = []
@@ -55,11 +55,12 @@ def write_media(folder: Path, kind: str, each: int, phrases: int | None = None, 
         for number in range(each):
             form, look = studio.forms[len(rows) % len(studio.forms)], studio.draw(rng, "train")
             question, answer = _request(studio, rng, phrase, form, look)
+            rejected = None
             if phrase.harmful:
-                answer = rng.choice(dialogue.REFUSALS)
+                answer, rejected = rng.choice(dialogue.REFUSALS), answer
             elif number % 4 == 3:
                 question, answer = _describe(rng, phrase, studio.style_answers(look, form), modality)
-            row = _row(studio, len(rows), kind, question, answer)
+            row = _row(studio, len(rows), kind, question, answer, rejected)
             studio.save(folder / row[modality], phrase, form, look)
             rows.append(row)
     write_jsonl(folder / "media.jsonl", rows)
@@ -74,8 +75,10 @@ def write_rendered(folder: Path, each: int, phrases: int | None = None, modality
         for number in range(each):
             size = rng.uniform(0.8, 1.0)
             question, answer = dialogue.detoxified_request(phrase, rng.randrange(60), rng.randrange(60), modality)
-            answer = rng.choice(dialogue.REFUSALS) if phrase.harmful else answer
-            row = _row(studio, len(rows), phrase.kind, question, answer)
+            rejected = None
+            if phrase.harmful:
+                answer, rejected = rng.choice(dialogue.REFUSALS), answer
+            row = _row(studio, len(rows), phrase.kind, question, answer, rejected)
             studio.save_plain(folder / row[modality], phrase.text, number, size)
             rows.append(row)
     write_jsonl(folder / "media.jsonl", rows)
@@ -146,6 +149,6 @@ def _request(
     return dialogue.detoxified_request(phrase, rng.randrange(60), rng.randrange(60), studio.modality, held_out=held_out)
 
 
-def _row(studio: Studio, number: int, kind: str, question: str, answer: str | None = None) -> dict[str, Any]:
+def _row(studio: Studio, number: int, kind: str, question: str, *answers: str | None) -> dict[str, Any]:
     row = {studio.modality: f"{number:04d}{studio.ending}", "kind": kind, "question": question}
-    return row | ({"answer": answer} if answer else {})
+    return row | {name: answer for name, answer in zip(("answer", "rejected"), answers, strict=False) if answer}

@@ -28,7 +28,6 @@ MARKS = {
     "sea_paper": ("#d55e00", "v"),
     "seawall": ("#0072b2", "P"),
     "real_media": ("#009e73", "X"),
-    "seawall_dpo": ("#003a63", "p"),
 }
 """Arm -> colour and mark."""
 

@@ -63,6 +63,8 @@ def heading(metric: str) -> str:
 def _caption(results: dict[str, Any]) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
     lines = [f"\nmean [95 % interval over seeds and phrases]; organism {results['organism']}; seeds {seeds}"]
+    if "method" in results:  # older demos have none
+        lines[0] += f"; trained by {results['method'].upper()}"
     synthesis = results["synthesis"]
     if synthesis["vsr"] is not None:
         lines.append(
