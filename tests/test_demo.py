@@ -81,6 +81,15 @@ def test_table_and_page_are_shown(run):
     assert "data:image/png;base64," in (out / "report.html").read_text()
 
 
+def test_by_preferences_every_trained_arm_has_something_to_reject(tmp_path):
+    arms = [option for arm in ("text_only", "sea_paper", "seawall", "real_media") for option in ("--arms", arm)]
+    done = seawall("demo", "--method", "dpo", "--steps", 4, "--phrases", 4, *arms, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "results.json").read_text())["method"] == "dpo" and "trained by DPO" in done.stdout
+    configs = [json.loads(file.read_text())["config"] for file in tmp_path.glob("seed0/*/adapter/manifest.json")]
+    assert [config["method"] for config in configs] == ["dpo"] * 4
+
+
 def test_the_plane_has_each_trained_arm_at_several_numbers_of_steps(run):
     plane = json.loads((run[0] / "plane.json").read_text())
     assert [point["steps"] for point in plane["seawall"]] == [2, 4, 6, 8]
