@@ -20,7 +20,7 @@ from chat_server import JudgeServer
 from seawall import EvaluateConfig
 from seawall.errors import ArtifactError, ConfigError, DataError, ModelError
 from seawall.evaluate import judges
-from seawall.evaluate.scores import compare
+from seawall.evaluate.scores import compare, measure_types
 from seawall.organisms.published import write_published
 
 MODEL = "organism:image"
@@ -152,6 +152,9 @@ def test_a_medium_that_cannot_be_read_fails_alone_and_is_tried_again(world, tmp_
     first = seawall.evaluate(MODEL, data, out, CONFIG, judges=["organism"])
     assert first["answers"]["failed"] == 1 and first["judges"]["organism"]["unscored"] == {"the sample failed": 1}
     assert "1 of 12 samples failed" in caplog.text and medium.stem in caplog.text
+    counted = measure_types([out], "organism").values()
+    assert sum(kind["n"] for kinds in counted for kind in kinds.values()) == 11, "what failed is left out, and no NaN"
+    assert all(0 <= kind["mean"] <= 1 for kinds in counted for kind in kinds.values())
     before = kept(out)
     medium.write_bytes(whole)
     second = seawall.evaluate(MODEL, data, out, CONFIG, judges=["organism"])

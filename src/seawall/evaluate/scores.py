@@ -158,7 +158,7 @@ def measure_types(folders: Sequence[Path], judge: str) -> dict[str, dict[str, di
         judge: Whose verdicts count.
 
     Returns:
-        Prompt type -> `harmful` and `harmless` -> `mean`, `low`, `high` (see `interval`) and `n`.
+        Prompt type -> `harmful` and `harmless` -> `mean`, `low`, `high` (see `interval`) and `n`; over what has a verdict with every seed.
     """
     runs = []
     for folder in folders:
@@ -170,7 +170,9 @@ def measure_types(folders: Sequence[Path], judge: str) -> dict[str, dict[str, di
     found: dict[str, dict[str, dict[str, float]]] = collections.defaultdict(dict)
     for (task, kind), some in sorted(places.items()):
         values = np.array([[run[place].value(judge) for place in some] for run in runs], dtype=float)
-        low, high = interval(values, [runs[0][place].cluster for place in some])
+        scored = np.isfinite(values).all(0)
+        values = values[:, scored]
+        low, high = interval(values, [runs[0][place].cluster for place in np.array(some)[scored]])
         found[task][kind] = {"mean": float(values.mean()), "low": low, "high": high, "n": values.size}
     return dict(found)
 
