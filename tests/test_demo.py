@@ -86,8 +86,12 @@ def test_by_preferences_every_trained_arm_has_something_to_reject(tmp_path):
     done = seawall("demo", "--method", "dpo", "--steps", 4, "--phrases", 4, *arms, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "results.json").read_text())["method"] == "dpo" and "trained by DPO" in done.stdout
-    configs = [json.loads(file.read_text())["config"] for file in tmp_path.glob("seed0/*/adapter/manifest.json")]
-    assert [config["method"] for config in configs] == ["dpo"] * 4
+    adapters = sorted(tmp_path.glob("seed0/*/adapter"))
+    configs = {folder.parent.name: json.loads((folder / "manifest.json").read_text())["config"] for folder in adapters}
+    assert {arm: config["method"] for arm, config in configs.items()} == dict.fromkeys(
+        ("real_media", "sea_paper", "seawall", "text_only"), "dpo"
+    )
+    assert [configs[arm]["mixture"]["media_harmless"] for arm in ("seawall", "sea_paper")] == [0.1, 0.45]
 
 
 def test_the_plane_has_each_trained_arm_at_several_numbers_of_steps(run):
