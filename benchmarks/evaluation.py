@@ -45,8 +45,7 @@ def ask_inspect(model: Model, turns: list[Turn], batch: int, folder: Path) -> li
 
 def ask(loaded: Loaded, turns: list[Turn], batch: int) -> list[str]:
     """Return the answers without Inspect; the media are read anew."""
-    loaded.chat.encode.cache_clear()
-    loaded.chat.media_inputs.cache_clear()
+    loaded.chat.forget()
     return generate(loaded, turns, max_new_tokens=TOKENS, batch_size=batch)
 
 

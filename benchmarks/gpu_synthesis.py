@@ -25,12 +25,12 @@ from reference_synthesis import trace
 from seawall import phrasing
 from seawall.models.chat import BLANK
 from seawall.models.compiling import compiled
+from seawall.models.encode import encode_media
 from seawall.models.families import get_module
 from seawall.models.load import Loaded
 from seawall.models.memory import is_out_of_memory
 from seawall.models.packing import _pack, why_not_packed
 from seawall.synthesize.objective import controls, losses
-from seawall.synthesize.warmstart import encode_media
 from shapes import SHAPES, Shape, build, shrink
 
 STEPS = 10

@@ -28,13 +28,13 @@ from common import make_data
 from seawall.artifacts import claim, finish, hash_file, read_modality, read_pairs, write_json
 from seawall.embeddings import SUMMARY, summarise
 from seawall.models.chat import BLANK, IGNORED, Turn, to_model
+from seawall.models.encode import encode_media
 from seawall.models.inject import inject
 from seawall.models.load import Loaded, load_model
 from seawall.store import EmbeddingStore
 from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.optimize import Task
 from seawall.synthesize.verify import verify
-from seawall.synthesize.warmstart import encode_media
 from seawall.synthesize.writer import Writer
 
 RATE = 0.4

@@ -32,13 +32,14 @@ from gpu_synthesis import make_pair
 from quality import measure_quality
 from reference_synthesis import RATE, STEPS, synthesize_one
 from seawall.models.chat import BLANK
+from seawall.models.encode import encode_media
 from seawall.models.load import Loaded, load_model
 from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.objective import controls, losses
 from seawall.synthesize.optimize import Task
 from seawall.synthesize.solve import MOST_AT_ONCE, Job, solve
 from seawall.synthesize.verify import verify
-from seawall.synthesize.warmstart import encode_media, find_media, fit_warm_start
+from seawall.synthesize.warmstart import find_media, fit_warm_start
 from shapes import LLAVA_7B, build, shrink
 
 FULL = SynthesizeConfig()

@@ -8,16 +8,18 @@ import shutil
 
 import pytest
 import torch
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
-from seawall.align import AlignConfig
+from seawall.align import AlignConfig, trainers
 from seawall.align.collate import Collator
 from seawall.align.mixture import Row
 from seawall.align.trainers import train
 from seawall.errors import ConfigError, TrainingError
+from seawall.models import load, media
 from seawall.models.chat import BLANK, Turn
+from seawall.models.encode import encode_media
 from seawall.models.load import load_model
 from seawall.store import EmbeddingStore
-from seawall.synthesize.warmstart import encode_media
 
 CONFIG = AlignConfig(steps=2, batch_size=3, learning_rate=1e-3, checkpoints=1)
 BOTH = pytest.mark.parametrize(
@@ -70,6 +72,28 @@ def test_the_encoders_own_output_trains_like_the_real_image(config, tiny, tiny_p
     synthetic = losses(tiny_path, tmp_path, "synthetic", rows(images[0], steps=config.steps), store, config)
     real = losses(tiny_path, tmp_path, "real", rows(images[0], False, config.steps), None, config)
     assert synthetic == pytest.approx(real, abs=1e-5)
+
+
+@BOTH
+def test_real_media_are_read_and_encoded_once_and_train_as_if_encoded_at_each_step(
+    config, tiny_path, images, tmp_path, monkeypatch
+):
+    read, passes = [], []
+    own_read, own_pass = media._read_image, CLIPEncoderLayer.forward
+    monkeypatch.setitem(
+        media.MODALITIES,
+        "image",
+        dataclasses.replace(media.MODALITIES["image"], read=lambda path: read.append(path) or own_read(path)),
+    )
+    monkeypatch.setattr(CLIPEncoderLayer, "forward", lambda *a, **k: passes.append(1) or own_pass(*a, **k))
+    load._chat.cache_clear()
+    planned = rows(images[0], False, config.steps)
+    once = losses(tiny_path, tmp_path, "once", planned, None, config)
+    layers = len(load_model(str(tiny_path)).model.model.vision_tower.encoder.layers)
+    assert read == [images[0]] and len(passes) == layers
+    monkeypatch.setattr(trainers, "MEDIA_ENCODED", 0)
+    each = losses(tiny_path, tmp_path, "each", planned, None, config)
+    assert len(passes) > 2 * layers and once == pytest.approx(each, abs=1e-5)
 
 
 @BOTH

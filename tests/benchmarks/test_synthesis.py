@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from seawall.models.chat import BLANK, Turn
+from seawall.models.encode import encode_media
 from seawall.store import EmbeddingStore
 from seawall.synthesize.optimize import Task, optimize
-from seawall.synthesize.warmstart import encode_media
 
 PAIR = {
     "id": "0",

@@ -13,9 +13,9 @@ from torch import Tensor
 from conformance import tiny, tiny_more  # noqa: F401 (registers its builders)
 from conformance.media import make_files, size_of
 from seawall.models.chat import BLANK, Chat, Turn
+from seawall.models.encode import encode_media
 from seawall.models.families import FAMILIES, Family
 from seawall.models.load import Loaded
-from seawall.synthesize.warmstart import encode_media
 
 QUESTION = "What is it?"
 TEXT_ONLY = Turn(question="Hello.", answer="Hi.")

@@ -12,10 +12,10 @@ from torch import nn
 
 from conformance.conftest import Row, logits, make_row, name_of
 from seawall.errors import DataError
-from seawall.models.chat import BLANK, to_model
+from seawall.models.chat import BLANK, Turn, to_model
+from seawall.models.encode import encode_media, encode_turns
 from seawall.models.families import FAMILIES, base_model, find_family, get_layers, get_module, get_projectors
 from seawall.models.inject import ITEMS, attach, inject
-from seawall.synthesize.warmstart import encode_media
 
 
 def assert_own_output_gives_the_real_logits(row: Row) -> None:
@@ -54,6 +54,14 @@ def test_every_path_of_the_row_exists(row):
 
 def test_own_output_reproduces_the_logits_exactly(row):
     assert_own_output_gives_the_real_logits(row)
+
+
+def test_media_encoded_once_give_the_logits_of_media_encoded_in_the_batch(row):
+    known = encode_turns(row.loaded, [Turn(question="", medium=file) for file in row.files])
+    batch = to_model(row.batch(*row.files, None), row.model)
+    with inject(row.model, row.family, [known[file] for file in row.files]):
+        once = logits(row.model, batch)
+    torch.testing.assert_close(once, logits(row.model, batch), rtol=0, atol=1e-6)
 
 
 def test_the_encoder_rests_while_every_medium_is_synthetic(row):

@@ -14,9 +14,9 @@ from seawall.align import AlignConfig
 from seawall.align.mixture import Row
 from seawall.align.trainers import train
 from seawall.models.chat import BLANK, Turn
+from seawall.models.encode import encode_media
 from seawall.models.families import find_family
 from seawall.synthesize.optimize import Task, optimize
-from seawall.synthesize.warmstart import encode_media
 
 ROWS = [
     find_family(*key)

@@ -9,11 +9,12 @@ import torch
 
 import seawall
 from seawall.artifacts import read_json, read_pairs
+from seawall.models.encode import encode_media
 from seawall.models.load import load_model
 from seawall.store import EmbeddingStore
 from seawall.synthesize import engines
 from seawall.synthesize.solve import solve
-from seawall.synthesize.warmstart import encode_media, find_media
+from seawall.synthesize.warmstart import find_media
 from synthesize.conftest import CONFIG, assert_same_set, work  # noqa: F401
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from seawall.models.chat import BLANK, Turn
+from seawall.models.encode import encode_media
 from seawall.models.families import base_model, get_module
 from seawall.models.generate import generate
 from seawall.models.inject import ITEMS, attach, inject
-from seawall.synthesize.warmstart import encode_media
 
 
 def turns(media, answer="It is a drawing."):

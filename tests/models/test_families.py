@@ -15,10 +15,10 @@ from conftest import write_lines
 from seawall.errors import DataError, ModelError
 from seawall.models import families
 from seawall.models.chat import BLANK, Chat, Turn
+from seawall.models.encode import encode_media
 from seawall.models.families import find_family, register_family
 from seawall.models.inject import _sizes, inject
 from seawall.models.load import load_model
-from seawall.synthesize.warmstart import encode_media
 
 
 @pytest.fixture(autouse=True)

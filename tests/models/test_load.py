@@ -9,13 +9,13 @@ import torch
 
 from seawall.errors import ModelError
 from seawall.models.chat import BLANK, Turn
+from seawall.models.encode import encode_media
 from seawall.models.families import register_model
 from seawall.models.load import load_model
 from seawall.models.memory import count_kept_bytes, gradient_checkpointing
 from seawall.synthesize.objective import losses
 from seawall.synthesize.optimize import Task, optimize
 from seawall.synthesize.verify import verify
-from seawall.synthesize.warmstart import encode_media
 
 TURNS = [Turn(question=q, answer="A boat.", medium=BLANK) for q in ("What is this?", "Describe the image.")]
 PAIR = {"category": "activity", "phrase": "a boat", "content": {"question": "What is this?", "answer": "A boat."}}

@@ -9,10 +9,10 @@ import torch
 
 from seawall.models import packing
 from seawall.models.chat import BLANK, Turn
+from seawall.models.encode import encode_media
 from seawall.models.generate import generate
 from seawall.models.losses import score
 from seawall.models.packing import score_packed, why_not_packed
-from seawall.synthesize.warmstart import encode_media
 
 TURNS = [
     Turn(question="What is this?", answer="A boat.", medium=BLANK),

@@ -11,10 +11,10 @@ import torch
 
 from seawall.errors import ModelError
 from seawall.models.chat import BLANK, Turn
+from seawall.models.encode import encode_media
 from seawall.models.generate import generate
 from seawall.synthesize.objective import losses
 from seawall.synthesize.optimize import Task, optimize
-from seawall.synthesize.warmstart import encode_media
 
 SETTINGS = {"rate": 0.05, "threshold": 0.0, "max_steps": 3, "batch_size": 8}
 

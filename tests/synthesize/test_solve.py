@@ -10,11 +10,11 @@ import torch
 
 import seawall.synthesize.solve  # noqa: F401
 from seawall.models.chat import BLANK
+from seawall.models.encode import encode_media
 from seawall.models.memory import count_kept_bytes, free_bytes, halve_on_out_of_memory
 from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.objective import losses
 from seawall.synthesize.optimize import LOWERING
-from seawall.synthesize.warmstart import encode_media
 
 policy = sys.modules["seawall.synthesize.solve"]
 CONFIG = SynthesizeConfig(start="blank", max_steps=4, threshold=1e9, starts=2, lowerings=1)

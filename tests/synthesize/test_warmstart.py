@@ -7,10 +7,11 @@ import torch
 
 from seawall import SynthesizeConfig, prepare
 from seawall.models.chat import BLANK
+from seawall.models.encode import encode_media
 from seawall.organisms import data
 from seawall.store import EmbeddingStore
 from seawall.synthesize import synthesize, warmstart
-from seawall.synthesize.warmstart import encode_media, fit_warm_start
+from seawall.synthesize.warmstart import fit_warm_start
 
 PHRASES = ["steal a car", "wash a boat", "paper toy", "fake passport"]
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from seawall.align.mixture import Row
 from seawall.models.chat import IGNORED, Chat
@@ -14,20 +18,33 @@ from seawall.store import EmbeddingStore
 
 
 class Collator:
-    """Collates dataset lines `{"row": index}` into model inputs; synthetic embeddings travel under `ITEMS`."""
+    """Collates dataset lines `{"row": index}` into model inputs; synthetic embeddings travel under `ITEMS`.
 
-    def __init__(self, chat: Chat, rows: list[Row], store: EmbeddingStore | None) -> None:
+    With them travel those of real media that were `encoded` before: without any other medium, a step skips the encoder.
+    """
+
+    def __init__(
+        self,
+        chat: Chat,
+        rows: Sequence[Row],
+        store: EmbeddingStore | None,
+        encoded: Mapping[Path | str, Tensor] = MappingProxyType({}),
+    ) -> None:
         self.chat, self.rows = chat, rows
-        self.store = store
+        self.store, self.encoded = store, encoded
 
     def __call__(self, lines: list[dict[str, int]]) -> dict[str, Any]:
-        """Return `Chat.batch` of the lines' rows, with `ITEMS` where any is synthetic."""
+        """Return `Chat.batch` of the lines' rows, with `ITEMS` where any is synthetic or encoded."""
         return self.batch([self.rows[line["row"]] for line in lines])
 
-    def batch(self, rows: list[Row]) -> dict[str, Any]:
+    def batch(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Return what a training batch of these rows is."""
         batch = self.chat.batch([row.turn for row in rows])
-        items = [self.store.read(row.key) if row.key else None for row in rows if row.turn.medium is not None]
+        items = [
+            self.store.read(row.key) if row.key else self.encoded.get(row.turn.medium)
+            for row in rows
+            if row.turn.medium is not None
+        ]
         if items and all(item is not None for item in items):
             batch[ITEMS] = torch.stack(items)
         elif any(item is not None for item in items):

@@ -6,12 +6,13 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
+from torch import Tensor
 from transformers import PrinterCallback, ProcessorMixin, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -19,15 +20,19 @@ from seawall.align import AlignConfig
 from seawall.align.collate import Collator, PreferenceCollator
 from seawall.align.mixture import Row
 from seawall.errors import ConfigError, TrainingError
+from seawall.models.chat import BLANK
+from seawall.models.encode import encode_turns
 from seawall.models.families import get_module
 from seawall.models.inject import attach
-from seawall.models.load import Loaded
+from seawall.models.load import Loaded, is_placed
 from seawall.models.memory import is_out_of_memory
 from seawall.progress import shows_bars
 from seawall.store import EmbeddingStore
 
 REFERENCE = "reference"
 """Folder in `out` with the log-probabilities that the model gives before a preference training."""
+MEDIA_ENCODED = 1_000
+"""Real media that are encoded once, and kept: the first in a training. Those of a 7B model take 1 to 2 GB."""
 
 
 def processes() -> PartialState:
@@ -74,7 +79,8 @@ def train(
             part.requires_grad_(True)
     # the reference's log-probabilities are computed in the constructor of the DPO trainer
     with attach(loaded.model, loaded.family), _advice_on_memory(config):
-        trainer = (_dpo if config.method == "dpo" else _sft)(loaded, rows, store, out, config)
+        encoded = _encode_real_media(loaded, rows)
+        trainer = (_dpo if config.method == "dpo" else _sft)(loaded, rows, store, encoded, out, config)
         trainer.remove_callback(PrinterCallback)
         with contextlib.redirect_stdout(sys.stderr):  # the progress bar prints the log; standard output is for results
             trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
@@ -82,19 +88,47 @@ def train(
     return trainer.state.log_history
 
 
-def _sft(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out: Path, config: AlignConfig) -> Any:
+def _encode_real_media(loaded: Loaded, rows: Sequence[Row]) -> dict[Path | str, Tensor]:
+    """Return what the encoder makes of real media; it stays as it is, so once is enough.
+
+    With several processes each step encodes its own: before the trainer has shared it out, the model may not fit a device.
+    """
+    state = processes()
+    if state.num_processes > 1:
+        return {}
+    if not is_placed(loaded.model):
+        loaded.model.to(state.device)
+    turns = {row.turn.medium: row.turn for row in rows if row.turn.medium not in (None, BLANK)}
+    return encode_turns(loaded, [*turns.values()][:MEDIA_ENCODED])
+
+
+def _sft(
+    loaded: Loaded,
+    rows: Sequence[Row],
+    store: EmbeddingStore | None,
+    encoded: Mapping[Path | str, Tensor],
+    out: Path,
+    config: AlignConfig,
+) -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     return SFTTrainer(
         args=SFTConfig(**_arguments(loaded, out, config), dataset_kwargs={"skip_prepare_dataset": True}),
         train_dataset=Dataset.from_dict({"row": range(len(rows))}),
-        data_collator=Collator(loaded.chat, rows, store),
+        data_collator=Collator(loaded.chat, rows, store, encoded),
         **_common(loaded, config),
     )
 
 
-def _dpo(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out: Path, config: AlignConfig) -> Any:
+def _dpo(
+    loaded: Loaded,
+    rows: Sequence[Row],
+    store: EmbeddingStore | None,
+    encoded: Mapping[Path | str, Tensor],
+    out: Path,
+    config: AlignConfig,
+) -> Any:
     """Return the trainer, with the reference's log-probabilities of each different row: computed once, then read from `out`."""
     import datasets
     from datasets import Dataset, load_from_disk
@@ -122,7 +156,7 @@ def _dpo(loaded: Loaded, rows: Sequence[Row], store: EmbeddingStore | None, out:
             precompute_ref_log_probs=True,
         ),
         train_dataset=load_from_disk(str(folder)),
-        data_collator=PreferenceCollator(loaded.chat, list(different), store),
+        data_collator=PreferenceCollator(loaded.chat, list(different), store, encoded),
         **_common(loaded, config),
     )
     trainer.train_dataset = trainer.train_dataset.select([different[row] for row in rows])

@@ -180,8 +180,7 @@ class SeawallAPI(ModelAPI):
         except Exception as error:  # each request raises it for its own sample
             for request in fit:
                 request.outcome = request.outcome or error
-        loaded.chat.encode.cache_clear()  # media are large, and asked about once
-        loaded.chat.media_inputs.cache_clear()
+        loaded.chat.forget()  # media are large, and asked about once
         for request in batch:
             request.seconds = time.perf_counter() - started
 

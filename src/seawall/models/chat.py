@@ -32,6 +32,8 @@ class Turn:
     system: str | None = None
 
 
+MEDIA_KEPT = 2_000
+"""Media whose inputs a chat keeps, the last."""
 BLANK = "blank"
 """The medium in whose place a synthetic embedding will stand."""
 
@@ -60,7 +62,8 @@ class Chat:
             self.longest_medium = min(self.longest_medium, cut)
             self.blank = min(self.blank, self.longest_medium)
         self.encode = functools.lru_cache(maxsize=20_000)(self._encode)
-        self.media_inputs = functools.lru_cache(maxsize=2_000)(self._media_inputs)
+        self._encode_prompt = functools.lru_cache(maxsize=20_000)(self._read_prompt)
+        self._media: dict[tuple[Path | str, bool], dict[str, Tensor]] = {}
 
     def batch(self, turns: Sequence[Turn], *, side: str = "right") -> dict[str, Tensor]:
         """Return model inputs for the turns.
@@ -91,6 +94,18 @@ class Chat:
                 batch[name][row, place] = torch.tensor(values)
         media = [self.media_inputs(turn.medium) for turn in turns if turn.medium is not None]
         return batch | join_media(media)
+
+    def media_inputs(self, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
+        """Return what the processor makes of a medium alone; `fitted` cuts or scales it to the size of the blank."""
+        if (medium, fitted) not in self._media:
+            self._process(self._prompt(self._messages(Turn(question="", medium=medium))), medium, fitted)
+        return self._media[medium, fitted]
+
+    def forget(self) -> None:
+        """Forget what was encoded and read."""
+        self.encode.cache_clear()
+        self._encode_prompt.cache_clear()
+        self._media.clear()
 
     def decode(self, ids: Tensor) -> list[str]:
         """Return the texts of generated ids, shape = (rows, length)."""
@@ -125,14 +140,8 @@ class Chat:
         """Return the ids of prompt and answer, where the answer begins, and the `ALIGNED` values of each id."""
         messages = self._messages(turn)
         prompt = self._prompt(messages, add_generation_prompt=True)
-        outputs = (
-            self.tokenizer(prompt, return_tensors="pt") if turn.medium is None else self._process(prompt, turn.medium)
-        )
-        ids = outputs["input_ids"][0].tolist()
-        start = len(ids)
-        aligned = {name: outputs[name][0].tolist() for name in ALIGNED if name in outputs}
-        if self.family.answer_type:
-            aligned.setdefault("token_type_ids", [0] * start)
+        known, known_aligned = self._encode_prompt(prompt, turn.medium)
+        ids, aligned, start = [*known], {name: [*values] for name, values in known_aligned.items()}, len(known)
         if turn.answer is not None:
             ids += self._answer_ids(messages, prompt, turn.answer)
         if self.longest and len(ids) > self.longest:
@@ -144,6 +153,15 @@ class Chat:
             answer_type = self.family.answer_type if name == "token_type_ids" else 0
             values += [answer_type] * (len(ids) - start)
         return tuple(ids), start, aligned
+
+    def _read_prompt(self, prompt: str, medium: Path | str | None) -> tuple[list[int], dict[str, list[int]]]:
+        """Return the ids of a prompt and the `ALIGNED` values of each; what its medium becomes is kept."""
+        outputs = self.tokenizer(prompt, return_tensors="pt") if medium is None else self._process(prompt, medium)
+        ids = outputs["input_ids"][0].tolist()
+        aligned = {name: outputs[name][0].tolist() for name in ALIGNED if name in outputs}
+        if self.family.answer_type:
+            aligned.setdefault("token_type_ids", [0] * len(ids))
+        return ids, aligned
 
     def _messages(self, turn: Turn) -> list[dict]:
         question = turn.question
@@ -166,24 +184,22 @@ class Chat:
         return ids if ids[-1] == self.tokenizer.eos_token_id else [*ids, self.tokenizer.eos_token_id]
 
     def _process(self, prompt: str, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
-        """Return what the processor makes of a prompt with one medium."""
+        """Return what the processor makes of a prompt with one medium; that of the medium is kept."""
         loaded = self.load(medium)
         if fitted:
             loaded = self.modality.fit(loaded, self.blank_size)
         media = {self.modality.argument: [loaded], **self.modality.settings}
         try:
-            return self.processor(text=[prompt], **media, return_tensors="pt")
+            outputs = self.processor(text=[prompt], **media, return_tensors="pt")
         except ValueError as error:
             if medium == BLANK:
                 raise
             raise DataError(f"{medium} is no {self.modality.name} for this model: {error}.") from error
-
-    def _media_inputs(self, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
-        """Return what the processor makes of a medium alone; `fitted` cuts or scales it to the size of the blank."""
-        prompt = self._prompt(self._messages(Turn(question="", medium=medium)))
-        outputs = self._process(prompt, medium, fitted)
+        if len(self._media) >= MEDIA_KEPT:
+            del self._media[next(iter(self._media))]
         text = ("input_ids", "attention_mask", "labels", *ALIGNED)
-        return {name: value for name, value in outputs.items() if name not in text}
+        self._media[medium, fitted] = {name: value for name, value in outputs.items() if name not in text}
+        return outputs
 
 
 def join_media(media: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

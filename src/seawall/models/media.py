@@ -153,9 +153,12 @@ def _read_audio(path: Path) -> Any:
         if not file.streams.audio:
             raise ValueError("it holds no sound")
         stream = file.streams.audio[0]
+        whole = av.AudioFifo()  # one call of the resampler: one for each frame takes longer than decoding
+        for frame in file.decode(stream):
+            frame.pts = None  # gaps are no error
+            whole.write(frame)
         resampler = av.AudioResampler(format="fltp", rate=SAMPLING_RATE)
-        pieces = [piece.to_ndarray() for frame in file.decode(stream) for piece in resampler.resample(frame)]
-        pieces += [piece.to_ndarray() for piece in resampler.resample(None)]
+        pieces = [p.to_ndarray() for frame in (whole.read(), None) for p in resampler.resample(frame)]
         samples = np.concatenate([piece.mean(0) for piece in pieces]) if pieces else np.zeros(0)
         _require_whole(len(samples) / SAMPLING_RATE, float((stream.duration or 0) * stream.time_base), "seconds")
     with path.open("rb") as file:  # of a WAV file that was cut FFmpeg tells the length that is left

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from seawall.errors import EngineError, ModelError, SeawallError
+from seawall.models.encode import encode_media
 from seawall.models.families import MODELS
 from seawall.models.load import Loaded, is_placed, load_model
 from seawall.synthesize import SynthesizeConfig
 from seawall.synthesize.optimize import Task
 from seawall.synthesize.solve import Job, solve
-from seawall.synthesize.warmstart import encode_media, fit_warm_start
+from seawall.synthesize.warmstart import fit_warm_start
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

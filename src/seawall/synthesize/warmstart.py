@@ -6,7 +6,6 @@ first block of records.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import random
 from collections.abc import Sequence
@@ -16,8 +15,6 @@ import torch
 from torch import Tensor
 
 from seawall.errors import DataError
-from seawall.models.chat import BLANK, Turn, join_media, to_model
-from seawall.models.families import base_model, get_projectors
 from seawall.models.load import Loaded
 from seawall.models.media import find_modality
 
@@ -35,51 +32,6 @@ def find_media(folder: Path, modality: str = "image") -> list[Path]:
             f"{folder} holds no {modality} ({', '.join(endings)}). Give a folder of harmless {modality}s as the bank."
         )
     return files
-
-
-@torch.no_grad()
-def encode_media(loaded: Loaded, media: Sequence[Path | str], batch_size: int = 64) -> Tensor:
-    """Return what `P` receives for media (or `BLANK`), each fitted to the size of the blank, fp32.
-
-    The forward pass is left as soon as every projector was reached.
-
-    Returns:
-        Tensor, shape = (media, rows, width); with several projectors (media, projectors, rows, width).
-    """
-    seen: list[Tensor] = []
-    base, projectors = base_model(loaded.model), get_projectors(loaded.model, loaded.family)
-    arrived: dict[int, Tensor] = {}
-
-    def arrive(number: int, args: tuple, kwargs: dict) -> None:
-        arrived[number] = (args or tuple(kwargs.values()))[0].float()
-        if len(arrived) == len(projectors):
-            raise _Arrived
-
-    handles = [
-        projector.register_forward_pre_hook(
-            lambda _, args, kwargs, number=number: arrive(number, args, kwargs), with_kwargs=True
-        )
-        for number, projector in enumerate(projectors)
-    ]
-    try:
-        for first in range(0, len(media), batch_size):
-            chosen = media[first : first + batch_size]
-            batch = loaded.chat.batch([Turn(question="", medium=BLANK) for _ in chosen])
-            batch |= join_media([loaded.chat.media_inputs(medium, fitted=True) for medium in chosen])
-            del batch["labels"]
-            arrived.clear()
-            with contextlib.suppress(_Arrived):
-                base(**to_model(batch, base))
-            flat = [arrived[n].reshape(len(chosen), -1, arrived[n].shape[-1]) for n in range(len(projectors))]
-            seen.append(flat[0] if len(flat) == 1 else torch.stack(flat, 1))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return torch.cat(seen)
-
-
-class _Arrived(Exception):
-    """Every projector has received its input."""
 
 
 def choose_starts(starts: Tensor, number: int, seed: str) -> Tensor:
