@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from seawall.align import AlignConfig, align
@@ -37,7 +38,8 @@ def main() -> None:
     out, arm = arguments.out, ARMS["real_media"]
     out.mkdir(parents=True, exist_ok=True)
     data = Demo(out, DemoConfig(part="validation"))
-    data.write_data()
+    with ThreadPoolExecutor(1) as pool:
+        data.write_data(pool)
     prepare(out / "records.jsonl", out / "pairs")
     table = []
     for rate, steps in itertools.product(arguments.rates, arguments.steps):

@@ -154,12 +154,13 @@ def demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) -> d
         raise ConfigError(f"The demo needs at least 1 worker; found {workers}.")
     run = Demo(out, config)
     if not claim(out, "demo", config, {}):
-        run.write_data()
-        with _timed(run.seconds, "prepare"):
-            for folder, announcements in (("pairs", None), (PAIRS["sea_paper"], 1)):
-                settings = PrepareConfig(modality=config.modality, announcements=announcements)
-                prepare(out / "records.jsonl", out / folder, settings)
-        run.run_arms(workers)
+        with _processes(workers) as pool:
+            run.write_data(pool)
+            with _timed(run.seconds, "prepare"):
+                for folder, announcements in (("pairs", None), (PAIRS["sea_paper"], 1)):
+                    settings = PrepareConfig(modality=config.modality, announcements=announcements)
+                    prepare(out / "records.jsonl", out / folder, settings)
+            run.run_arms(pool)
         write_json(out / "plane.json", run.plane())
         write_json(out / "results.json", run.results())
         finish(out)
@@ -178,21 +179,27 @@ class Demo:
         if (out / SECONDS).exists():  # a demo that goes on adds to the time it has taken before
             self.seconds.update(read_json(out / SECONDS))
 
-    def write_data(self) -> None:
+    def write_data(self, pool: concurrent.futures.Executor) -> None:
         """Write what a user would bring: text records, harmless media; and for baselines and tests, harmful media."""
         from seawall.organisms import data
         from seawall.organisms.published import write_published
 
-        phrases, modality = self.config.phrases, self.config.modality
-        data.write_records(self.out / "records.jsonl", phrases)
-        for kind in ("harmless", "harmful"):
-            data.write_media(self.out / "media" / kind, kind, 4, phrases, modality)
-        data.write_rendered(self.out / "media" / "rendered", 4, phrases, modality)
-        data.write_benchmark(self.out / "benchmark", self.config.part, phrases, modality)
-        write_published(self.out / "published", self.config.part, phrases, modality)
+        out, part, phrases, modality = self.out, self.config.part, self.config.phrases, self.config.modality
+        parts = [
+            pool.submit(write_published, out / "published", part, phrases, modality),
+            pool.submit(data.write_benchmark, out / "benchmark", part, phrases, modality),
+            pool.submit(data.write_media, out / "media" / "harmless", "harmless", 4, phrases, modality),
+            pool.submit(data.write_media, out / "media" / "harmful", "harmful", 4, phrases, modality),
+            pool.submit(data.write_rendered, out / "media" / "rendered", 4, phrases, modality),
+            pool.submit(data.write_records, out / "records.jsonl", phrases),
+        ]
+        with track("writing data", len(parts)) as bar:
+            for done in concurrent.futures.as_completed(parts):
+                done.result()
+                bar.advance()
 
-    def run_arms(self, workers: int) -> None:
-        """Run every arm with every seed in processes of their own, those that synthesize first: they take longest.
+    def run_arms(self, pool: concurrent.futures.Executor) -> None:
+        """Run every arm with every seed, those that synthesize first: they take longest.
 
         Arms of the same embeddings are one job.
         """
@@ -201,19 +208,12 @@ class Demo:
             groups[ARMS[name].embeddings or name].append(name)
         jobs = [(names, seed) for seed in range(self.config.seeds) for names in groups.values()]
         jobs.sort(key=lambda job: (job[1], ARMS[job[0][0]].embeddings is None, ARMS[job[0][0]].mixture is None))
-        level = logging.WARNING if shows_bars() else logging.INFO
-        pool = concurrent.futures.ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(workers, level)
-        )
-        try:
-            with track("arms", len(jobs)) as bar:
-                for done in concurrent.futures.as_completed([pool.submit(self._run_group, *job) for job in jobs]):
-                    for stage, seconds in done.result().items():
-                        self.seconds[stage] += seconds
-                    write_json(self.out / SECONDS, self.seconds)
-                    bar.advance()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        with track("arms", len(jobs)) as bar:
+            for done in concurrent.futures.as_completed([pool.submit(self._run_group, *job) for job in jobs]):
+                for stage, seconds in done.result().items():
+                    self.seconds[stage] += seconds
+                write_json(self.out / SECONDS, self.seconds)
+                bar.advance()
 
     def _run_group(self, names: list[str], seed: int) -> dict[str, float]:
         seconds = sum((Counter(self.run_arm(name, seed)) for name in names), Counter())
@@ -313,6 +313,19 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[stage] += time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def _processes(workers: int) -> Iterator[concurrent.futures.Executor]:
+    """Yield processes that share the cores; when one piece of work fails, those not begun are not begun."""
+    level = logging.WARNING if shows_bars() else logging.INFO
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(workers, level)
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start_worker(workers: int, level: int) -> None:
