@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 ARMS = ["base", "safety_prompt", "text_only", "rendered_media", "sea_paper", "seawall", "real_media"]
@@ -126,6 +127,20 @@ def test_a_demo_goes_on_where_it_stopped(run, tmp_path):
     (out / "seed0/real_media/evaluation/answers.jsonl").unlink()
     assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0
     assert json.loads((out / "results.json").read_text())["arms"] == finished["arms"]
+
+
+def test_the_workers_end_with_the_demo_that_was_killed(tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "seawall", "demo", "--steps", "500", "--phrases", "4", "--out", str(out)]
+    begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (out / "pairs" / "pairs.jsonl").exists():
+        assert begun.poll() is None
+        time.sleep(0.1)
+    workers = [child for child in psutil.Process(begun.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    begun.kill()
+    begun.wait()
+    _, left = psutil.wait_procs(workers, timeout=20)
+    assert len(workers) == 2 and not left
 
 
 def test_a_demo_without_workers_is_refused(tmp_path):

@@ -11,6 +11,8 @@ import contextlib
 import dataclasses
 import logging
 import multiprocessing
+import os
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -329,8 +331,14 @@ def _processes(workers: int) -> Iterator[concurrent.futures.Executor]:
 
 
 def _start_worker(workers: int, level: int) -> None:
-    """Give a worker its share of the cores, and the log of the command line."""
+    """Give a worker its share of the cores, the log of the command line, and the end of the process that it works for."""
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     set_up_log(level)
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
