@@ -52,7 +52,7 @@ def inject(model: nn.Module, family: Family, items: Items | Sequence[Items]) -> 
             stack.callback(projector.register_forward_pre_hook(hook, with_kwargs=True).remove)
         if all_synthetic:
             for layer in get_layers(model, family):
-                stack.enter_context(_replaced(layer, "forward", _first_in_tuple if family.tuple_layers else _first))
+                stack.enter_context(replaced(layer, "forward", _first_in_tuple if family.tuple_layers else _first))
         yield
 
 
@@ -158,7 +158,7 @@ def _counted_copies(model: nn.Module, family: Family) -> Iterator[list[int]]:
         copies[0] = 1 if (kwargs.get("mm_encoder_outputs") or {}).get(family.modality) is not None else expand_size
         return expand(*args, expand_size=expand_size, **kwargs)
 
-    with _replaced(bare, "_expand_inputs_for_generation", counting) if expand else contextlib.nullcontext():
+    with replaced(bare, "_expand_inputs_for_generation", counting) if expand else contextlib.nullcontext():
         yield copies
 
 
@@ -172,7 +172,7 @@ def _first_in_tuple(hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
 
 
 @contextlib.contextmanager
-def _replaced(instance: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(instance: Any, name: str, value: Any) -> Iterator[None]:
     """Within the context an attribute has another value. What stood in the instance's `__dict__` is put back."""
     before = vars(instance).get(name)
     setattr(instance, name, value)
