@@ -203,8 +203,10 @@ def test_all_modalities_run_one_after_the_other(monkeypatch, tmp_path):
     from seawall import demo
     from seawall.organisms import ORGANISMS
 
-    monkeypatch.setattr(demo, "demo", lambda out, config, workers: {"organism": config.modality})
-    ran = [(folder.name, results) for folder, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all"))]
-    assert ran == [(name, {"organism": name}) for name in ORGANISMS]
-    ran = [folder for folder, _ in demo.demo_all(tmp_path, demo.DemoConfig(modality="video"))]
-    assert ran == [tmp_path]
+    monkeypatch.setattr(demo, "demo", lambda out, config, workers: (config.modality, config.steps))
+    ran = [(folder.name, *results) for folder, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all"))]
+    assert ran == [(name, name, demo.QUICK_STEPS) for name in ORGANISMS]
+    ran = [results for _, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all", steps=9))]
+    assert ran == [(name, 9) for name in ORGANISMS]
+    ran = list(demo.demo_all(tmp_path, demo.DemoConfig(modality="video")))
+    assert ran == [(tmp_path, ("video", None))]

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from seawall.errors import DataError, ModelError
+from seawall.models import chat
 from seawall.models.media import find_modality, read_medium
 
 
@@ -124,3 +125,15 @@ def test_a_file_of_another_kind(tmp_path):
 def test_a_modality_that_is_not_there():
     with pytest.raises(ModelError, match=r"no modality 'smell'.*register_modality"):
         find_modality("smell")
+
+
+def test_what_media_became_is_forgotten_first_in_first_out_when_it_fills_the_memory(tiny, images, monkeypatch):
+    shown, read = chat.Chat(tiny.processor, tiny.family), []
+    monkeypatch.setattr(shown, "load", lambda medium, own=shown.load: read.append(medium) or own(medium))
+    one = sum(value.nbytes for value in shown.media_inputs(chat.BLANK).values())
+    monkeypatch.setattr(chat, "BYTES_KEPT", 2 * one)
+    for medium in (images[0], images[1], chat.BLANK, images[1], images[0]):
+        shown.media_inputs(medium)
+    assert read == [chat.BLANK, images[0], images[1], chat.BLANK, images[0]]
+    monkeypatch.setattr(chat, "BYTES_KEPT", 0)
+    assert shown.media_inputs(images[2])["pixel_values"].shape[0] == 1, "the last is kept, whatever its size"

@@ -32,8 +32,8 @@ class Turn:
     system: str | None = None
 
 
-MEDIA_KEPT = 2_000
-"""Media whose inputs a chat keeps, the last."""
+BYTES_KEPT = 2**29
+"""Memory for what the processor made of media; beyond it the first read is forgotten."""
 BLANK = "blank"
 """The medium in whose place a synthetic embedding will stand."""
 
@@ -64,6 +64,7 @@ class Chat:
         self.encode = functools.lru_cache(maxsize=20_000)(self._encode)
         self._encode_prompt = functools.lru_cache(maxsize=20_000)(self._read_prompt)
         self._media: dict[tuple[Path | str, bool], dict[str, Tensor]] = {}
+        self._bytes = 0
 
     def batch(self, turns: Sequence[Turn], *, side: str = "right") -> dict[str, Tensor]:
         """Return model inputs for the turns.
@@ -106,6 +107,7 @@ class Chat:
         self.encode.cache_clear()
         self._encode_prompt.cache_clear()
         self._media.clear()
+        self._bytes = 0
 
     def decode(self, ids: Tensor) -> list[str]:
         """Return the texts of generated ids, shape = (rows, length)."""
@@ -195,11 +197,19 @@ class Chat:
             if medium == BLANK:
                 raise
             raise DataError(f"{medium} is no {self.modality.name} for this model: {error}.") from error
-        if len(self._media) >= MEDIA_KEPT:
-            del self._media[next(iter(self._media))]
         text = ("input_ids", "attention_mask", "labels", *ALIGNED)
-        self._media[medium, fitted] = {name: value for name, value in outputs.items() if name not in text}
+        self._keep((medium, fitted), {name: value for name, value in outputs.items() if name not in text})
         return outputs
+
+    def _keep(self, key: tuple[Path | str, bool], inputs: dict[str, Tensor]) -> None:
+        self._bytes += _size(inputs) - _size(self._media.pop(key, {}))
+        self._media[key] = inputs
+        while self._bytes > BYTES_KEPT and len(self._media) > 1:
+            self._bytes -= _size(self._media.pop(next(iter(self._media))))
+
+
+def _size(inputs: dict[str, Tensor]) -> int:
+    return sum(value.nbytes for value in inputs.values())
 
 
 def join_media(media: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
