@@ -304,6 +304,7 @@ def test_a_wrong_choice_is_named_with_the_right_ones(run, argv, names):
         ("synthesize --model x --pairs y --out z --copies 0", "copies is 0; it must be at least 1"),
         ("evaluate --model x --data y --out z --batch-size 0", "batch_size is 0; it must be at least 1"),
         ("demo --seeds 0", "at least 1 seed"),
+        ("demo --checkpoints 0", "and 1 checkpoint; found 1, None and 0"),
         ("demo --arms nope", "Unknown arms ['nope']"),
         ("report", "No run was given"),
     ],

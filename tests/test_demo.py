@@ -203,10 +203,10 @@ def test_all_modalities_run_one_after_the_other(monkeypatch, tmp_path):
     from seawall import demo
     from seawall.organisms import ORGANISMS
 
-    monkeypatch.setattr(demo, "demo", lambda out, config, workers: (config.modality, config.steps))
+    monkeypatch.setattr(demo, "demo", lambda out, config, workers: (config.modality, config.steps, config.checkpoints))
     ran = [(folder.name, *results) for folder, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all"))]
-    assert ran == [(name, name, demo.QUICK_STEPS) for name in ORGANISMS]
-    ran = [results for _, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all", steps=9))]
-    assert ran == [(name, 9) for name in ORGANISMS]
+    assert ran == [(name, name, 120, 1) for name in ORGANISMS]
+    ran = [results for _, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all", steps=9, checkpoints=2))]
+    assert ran == [(name, 9, 2) for name in ORGANISMS]
     ran = list(demo.demo_all(tmp_path, demo.DemoConfig(modality="video")))
-    assert ran == [(tmp_path, ("video", None))]
+    assert ran == [(tmp_path, ("video", None, None))]

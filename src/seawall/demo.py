@@ -97,8 +97,8 @@ PUBLISHED_ARMS = ("base", "seawall")
 STEPS = {("audio", "sft"): 480}
 """Optimiser steps where `USUAL_STEPS` are too few; chosen on validation phrases: docs/results.md."""
 USUAL_STEPS = 240
-QUICK_STEPS = 160
-"""Optimiser steps where all organisms are looked at: what a quarter of an hour allows."""
+QUICK = {"steps": 120, "checkpoints": 1}
+"""Where all organisms are looked at, in a quarter of an hour."""
 SECONDS = "seconds.json"
 MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
 PAIRS = {"seawall": "pairs", "sea_paper": "pairs-one-prefix"}
@@ -110,13 +110,15 @@ class DemoConfig:
     """Settings of `demo`."""
 
     modality: Literal["image", "video", "audio", "all"] = "image"
-    """Which organism; `all` is one after the other, each in a folder of its own."""
+    """Which organism; `all` is a quick look at one after the other, each in a folder of its own."""
     seeds: int = 1
     """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
     method: Literal["sft", "dpo"] = "sft"
     """How every trained arm is trained: see `AlignConfig.method`. `dpo` takes twice as long and lets through less harm."""
     steps: int | None = None
-    """Optimiser steps of every trained arm; by default 240, for sounds by SFT 480, for `--modality all` 160: a quick look at each."""
+    """Optimiser steps of every trained arm; by default 240, for sounds by SFT 480, with `all` 120."""
+    checkpoints: int | None = None
+    """Points of each trained arm in the plane of harm and over-refusal, evenly spaced over the steps; by default 3, with `all` 1."""
     phrases: int | None = None
     """Use only so many phrases of each kind: a quick look, not a result."""
     part: Literal["test", "validation"] = "test"
@@ -130,8 +132,11 @@ class DemoConfig:
             raise ConfigError(
                 f"There is no demo for the modality {self.modality!r}; there is one for {known}, and 'all'."
             )
-        if self.seeds < 1 or (self.steps is not None and self.steps < 4):
-            raise ConfigError(f"The demo needs at least 1 seed and 4 steps; found {self.seeds} and {self.steps}.")
+        given = ((self.seeds, 1), (self.steps, 4), (self.checkpoints, 1))
+        if any(number is not None and number < least for number, least in given):
+            raise ConfigError(
+                f"The demo needs at least 1 seed, 4 steps and 1 checkpoint; found {self.seeds}, {self.steps} and {self.checkpoints}."
+            )
         if unknown := set(self.arms) - set(ARMS):
             raise ConfigError(f"Unknown arms {sorted(unknown)}; known are {', '.join(ARMS)}.")
 
@@ -142,7 +147,8 @@ def demo_all(out: Path, config: DemoConfig, *, workers: int = 2) -> Iterator[tup
         yield out, demo(out, config, workers=workers)
         return
     for modality in ORGANISMS:
-        settings = dataclasses.replace(config, modality=modality, steps=config.steps or QUICK_STEPS)
+        quick = {name: getattr(config, name) or value for name, value in QUICK.items()}
+        settings = dataclasses.replace(config, modality=modality, **quick)
         yield out / modality, demo(out / modality, settings, workers=workers)
 
 
@@ -239,7 +245,14 @@ class Demo:
             adapter = folder / "adapter"
             method = self.config.method
             mixture = (method == "dpo" and arm.dpo_mixture) or arm.mixture
-            settings = dataclasses.replace(RECIPE, method=method, mixture=mixture, steps=self.steps, seed=seed)
+            settings = dataclasses.replace(
+                RECIPE,
+                method=method,
+                mixture=mixture,
+                steps=self.steps,
+                checkpoints=self.config.checkpoints or RECIPE.checkpoints,
+                seed=seed,
+            )
             with _timed(seconds, "align"):
                 media = [self.out / "media" / kind for kind in arm.media]
                 pairs = self.out / PAIRS.get(arm.embeddings, "pairs")

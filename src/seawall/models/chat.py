@@ -32,7 +32,7 @@ class Turn:
     system: str | None = None
 
 
-BYTES_KEPT = 2**29
+BYTES_KEPT = 2**28
 """Memory for what the processor made of media; beyond it the first read is forgotten."""
 BLANK = "blank"
 """The medium in whose place a synthetic embedding will stand."""
