@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from seawall.align.mixture import Row
 from seawall.models.chat import IGNORED, Chat
+from seawall.models.encode import Encoded
 from seawall.models.inject import ITEMS
 from seawall.store import EmbeddingStore
 
@@ -28,10 +28,12 @@ class Collator:
         chat: Chat,
         rows: Sequence[Row],
         store: EmbeddingStore | None,
-        encoded: Mapping[Path | str, Tensor] = MappingProxyType({}),
+        encoded: Mapping[Path | str, Encoded] = MappingProxyType({}),
     ) -> None:
         self.chat, self.rows = chat, rows
-        self.store, self.encoded = store, encoded
+        self.store = store
+        self.embeddings = {medium: one.embedding for medium, one in encoded.items()}
+        self.inputs = {medium: one.inputs for medium, one in encoded.items()}
 
     def __call__(self, lines: list[dict[str, int]]) -> dict[str, Any]:
         """Return `Chat.batch` of the lines' rows, with `ITEMS` where any is synthetic or encoded."""
@@ -39,9 +41,9 @@ class Collator:
 
     def batch(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Return what a training batch of these rows is."""
-        batch = self.chat.batch([row.turn for row in rows])
+        batch = self.chat.batch([row.turn for row in rows], known=self.inputs)
         items = [
-            self.store.read(row.key) if row.key else self.encoded.get(row.turn.medium)
+            self.store.read(row.key) if row.key else self.embeddings.get(row.turn.medium)
             for row in rows
             if row.turn.medium is not None
         ]

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from torch import Tensor
 from transformers import PrinterCallback, ProcessorMixin, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -21,7 +20,7 @@ from seawall.align.collate import Collator, PreferenceCollator
 from seawall.align.mixture import Row
 from seawall.errors import ConfigError, TrainingError
 from seawall.models.chat import BLANK
-from seawall.models.encode import encode_turns
+from seawall.models.encode import Encoded, encode_turns
 from seawall.models.families import get_module
 from seawall.models.inject import attach, replaced
 from seawall.models.load import Loaded, is_placed
@@ -79,7 +78,7 @@ def train(
             part.requires_grad_(True)
     # the reference's log-probabilities are computed in the constructor of the DPO trainer
     with attach(loaded.model, loaded.family), _answers_alone_pass_the_head(), _advice_on_memory(config):
-        encoded = _encode_real_media(loaded, rows)
+        encoded = _encode_real_media(loaded, rows, config)
         trainer = (_dpo if config.method == "dpo" else _sft)(loaded, rows, store, encoded, out, config)
         trainer.remove_callback(PrinterCallback)
         with contextlib.redirect_stdout(sys.stderr):  # the progress bar prints the log; standard output is for results
@@ -98,8 +97,8 @@ def _answers_alone_pass_the_head() -> contextlib.AbstractContextManager[None]:
     return replaced(utils, "_use_triton", lambda _: True)
 
 
-def _encode_real_media(loaded: Loaded, rows: Sequence[Row]) -> dict[Path | str, Tensor]:
-    """Return what the encoder makes of real media; it stays as it is, so once is enough.
+def _encode_real_media(loaded: Loaded, rows: Sequence[Row], config: AlignConfig) -> dict[Path | str, Encoded]:
+    """Return what the encoder, which stays as it is, makes of real media, in passes no larger than those of the training.
 
     With several processes each step encodes its own: before the trainer has shared it out, the model may not fit a device.
     """
@@ -109,14 +108,14 @@ def _encode_real_media(loaded: Loaded, rows: Sequence[Row]) -> dict[Path | str, 
     if not is_placed(loaded.model):
         loaded.model.to(state.device)
     turns = {row.turn.medium: row.turn for row in rows if row.turn.medium not in (None, BLANK)}
-    return encode_turns(loaded, [*turns.values()][:MEDIA_ENCODED])
+    return encode_turns(loaded, [*turns.values()][:MEDIA_ENCODED], _split_batch(config, 1)[0])
 
 
 def _sft(
     loaded: Loaded,
     rows: Sequence[Row],
     store: EmbeddingStore | None,
-    encoded: Mapping[Path | str, Tensor],
+    encoded: Mapping[Path | str, Encoded],
     out: Path,
     config: AlignConfig,
 ) -> Any:
@@ -135,7 +134,7 @@ def _dpo(
     loaded: Loaded,
     rows: Sequence[Row],
     store: EmbeddingStore | None,
-    encoded: Mapping[Path | str, Tensor],
+    encoded: Mapping[Path | str, Encoded],
     out: Path,
     config: AlignConfig,
 ) -> Any:

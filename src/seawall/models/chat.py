@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -66,12 +67,19 @@ class Chat:
         self._media: dict[tuple[Path | str, bool], dict[str, Tensor]] = {}
         self._bytes = 0
 
-    def batch(self, turns: Sequence[Turn], *, side: str = "right") -> dict[str, Tensor]:
+    def batch(
+        self,
+        turns: Sequence[Turn],
+        *,
+        side: str = "right",
+        known: Mapping[Path | str, dict[str, Tensor]] = MappingProxyType({}),
+    ) -> dict[str, Tensor]:
         """Return model inputs for the turns.
 
         Args:
             turns: One for each row. Turns without an answer end where the answer would begin.
             side: Where the padding goes: "right" to train, "left" to generate.
+            known: Media and what to take for their `media_inputs`.
 
         Returns:
             `input_ids`, `attention_mask`, `labels` and whatever else the processor gives for each token, of shape (rows,
@@ -93,7 +101,8 @@ class Chat:
             batch["labels"][row, place][start:] = torch.tensor(ids[start:], dtype=torch.long)
             for name, values in aligned.items():
                 batch[name][row, place] = torch.tensor(values)
-        media = [self.media_inputs(turn.medium) for turn in turns if turn.medium is not None]
+        shown = [turn.medium for turn in turns if turn.medium is not None]
+        media = [known[medium] if medium in known else self.media_inputs(medium) for medium in shown]
         return batch | join_media(media)
 
     def media_inputs(self, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from seawall.progress import track
 
 BATCH = 64
 """Media in one pass."""
+SMALL = 256
+"""Numbers in an input that is no data."""
 
 
 def encode_media(loaded: Loaded, media: Sequence[Path | str]) -> Tensor:
@@ -33,27 +36,48 @@ def encode_media(loaded: Loaded, media: Sequence[Path | str]) -> Tensor:
     return torch.cat(seen)
 
 
-def encode_turns(loaded: Loaded, turns: Sequence[Turn]) -> dict[Path | str, Tensor]:
-    """Return what `P` receives for the medium of each turn, as it is, in main memory and the precision of the model.
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A medium that the encoder need not see again."""
+
+    embedding: Tensor
+    """What `P` receives for it, shape as in `encode_media`, in main memory and the precision of the model."""
+    inputs: dict[str, Tensor]
+    """Its `Chat.media_inputs`, with ones that take no memory for what only the encoder reads."""
+
+
+def encode_turns(loaded: Loaded, turns: Sequence[Turn], batch_size: int = BATCH) -> dict[Path | str, Encoded]:
+    """Return what the medium of each turn becomes, as it is.
 
     Left out are media that the processor gives another shape than the blank: in a batch, what they become may depend on the others.
     """
+    if not turns:
+        return {}
     blank = _shapes(loaded.chat.media_inputs(BLANK))
-    known: dict[Path | str, Tensor] = {}
+    known: dict[Path | str, Encoded] = {}
     with track("encoding media", len(turns)) as bar:
-        for first in range(0, len(turns), BATCH):
-            some = turns[first : first + BATCH]
+        for first in range(0, len(turns), batch_size):
+            some = turns[first : first + batch_size]
             loaded.chat.batch(some)  # reads what it has not read yet
             fit = [turn for turn in some if _shapes(loaded.chat.media_inputs(turn.medium)) == blank]
             if fit:
                 made = _encode(loaded, loaded.chat.batch(fit), len(fit)).to("cpu", loaded.model.dtype)
-                known |= zip([turn.medium for turn in fit], made, strict=True)
+                for turn, embedding in zip(fit, made, strict=True):
+                    known[turn.medium] = Encoded(embedding, _without_data(loaded.chat.media_inputs(turn.medium)))
             bar.advance(len(some))
     return known
 
 
 def _shapes(inputs: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in inputs.items()}
+
+
+def _without_data(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return inputs with ones for their pixels or samples (zeros are padding to some); small ones and masks tell where tokens stand."""
+    return {
+        name: value.new_ones(()).expand(value.shape) if value.is_floating_point() and value.numel() > SMALL else value
+        for name, value in inputs.items()
+    }
 
 
 @torch.no_grad()
