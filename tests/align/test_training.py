@@ -16,7 +16,7 @@ from seawall.align.mixture import Row
 from seawall.align.trainers import train
 from seawall.errors import ConfigError, TrainingError
 from seawall.models import load, media
-from seawall.models.chat import BLANK, Turn
+from seawall.models.chat import BLANK, IGNORED, Turn
 from seawall.models.encode import encode_media
 from seawall.models.load import load_model
 from seawall.store import EmbeddingStore
@@ -94,6 +94,24 @@ def test_real_media_are_read_and_encoded_once_and_train_as_if_encoded_at_each_st
     monkeypatch.setattr(trainers, "MEDIA_ENCODED", 0)
     each = losses(tiny_path, tmp_path, "each", planned, None, config)
     assert len(passes) > 2 * layers and once == pytest.approx(each, abs=1e-5)
+
+
+@BOTH
+def test_positions_with_labels_alone_pass_the_head(config, tiny, tiny_path, images, tmp_path, monkeypatch):
+    from trl.trainer import utils
+
+    passed, own = [], utils._ChunkedLogProbFunction.apply
+    monkeypatch.setattr(
+        utils._ChunkedLogProbFunction, "apply", lambda hidden, *rest: passed.append(len(hidden)) or own(hidden, *rest)
+    )
+    planned = rows(images[0], False, config.steps)
+    before = utils._use_triton
+    losses(tiny_path, tmp_path, "out", planned, None, config)
+    turns = [row.turn for row in planned[:3]]
+    if config.method == "dpo":
+        turns += [dataclasses.replace(row.turn, answer=row.rejected) for row in planned[:3]]
+    assert set(passed) == {int((tiny.chat.batch(turns)["labels"] != IGNORED).sum())}
+    assert utils._use_triton is before
 
 
 @BOTH

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,9 +25,9 @@ class Collator:
     def __init__(
         self,
         chat: Chat,
-        rows: Sequence[Row],
         store: EmbeddingStore | None,
-        encoded: Mapping[Path | str, Encoded] = MappingProxyType({}),
+        encoded: Mapping[Path | str, Encoded],
+        rows: Sequence[Row],
     ) -> None:
         self.chat, self.rows = chat, rows
         self.store = store

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ def train(
     # the reference's log-probabilities are computed in the constructor of the DPO trainer
     with attach(loaded.model, loaded.family), _answers_alone_pass_the_head(), _advice_on_memory(config):
         encoded = _encode_real_media(loaded, rows, config)
-        trainer = (_dpo if config.method == "dpo" else _sft)(loaded, rows, store, encoded, out, config)
+        begin, collator = (_dpo, PreferenceCollator) if config.method == "dpo" else (_sft, Collator)
+        collate = functools.partial(collator, loaded.chat, store, encoded)
+        trainer = begin(loaded, rows, collate, out, config)
         trainer.remove_callback(PrinterCallback)
         with contextlib.redirect_stdout(sys.stderr):  # the progress bar prints the log; standard output is for results
             trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
@@ -111,33 +114,19 @@ def _encode_real_media(loaded: Loaded, rows: Sequence[Row], config: AlignConfig)
     return encode_turns(loaded, [*turns.values()][:MEDIA_ENCODED], _split_batch(config, 1)[0])
 
 
-def _sft(
-    loaded: Loaded,
-    rows: Sequence[Row],
-    store: EmbeddingStore | None,
-    encoded: Mapping[Path | str, Encoded],
-    out: Path,
-    config: AlignConfig,
-) -> Any:
+def _sft(loaded: Loaded, rows: Sequence[Row], collate: Callable[..., Collator], out: Path, config: AlignConfig) -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     return SFTTrainer(
         args=SFTConfig(**_arguments(loaded, out, config), dataset_kwargs={"skip_prepare_dataset": True}),
         train_dataset=Dataset.from_dict({"row": range(len(rows))}),
-        data_collator=Collator(loaded.chat, rows, store, encoded),
+        data_collator=collate(rows),
         **_common(loaded, config),
     )
 
 
-def _dpo(
-    loaded: Loaded,
-    rows: Sequence[Row],
-    store: EmbeddingStore | None,
-    encoded: Mapping[Path | str, Encoded],
-    out: Path,
-    config: AlignConfig,
-) -> Any:
+def _dpo(loaded: Loaded, rows: Sequence[Row], collate: Callable[..., Collator], out: Path, config: AlignConfig) -> Any:
     """Return the trainer, with the reference's log-probabilities of each different row: computed once, then read from `out`."""
     import datasets
     from datasets import Dataset, load_from_disk
@@ -165,7 +154,7 @@ def _dpo(
             precompute_ref_log_probs=True,
         ),
         train_dataset=load_from_disk(str(folder)),
-        data_collator=PreferenceCollator(loaded.chat, list(different), store, encoded),
+        data_collator=collate(list(different)),
         **_common(loaded, config),
     )
     trainer.train_dataset = trainer.train_dataset.select([different[row] for row in rows])
