@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
+from PIL import Image
 from torch import nn
 
 from conformance.conftest import Row, logits, make_row, name_of
@@ -64,6 +65,14 @@ def test_media_encoded_once_give_the_logits_of_media_encoded_in_the_batch(row):
     each = logits(row.model, to_model(row.batch(*row.files, None), row.model))
     torch.testing.assert_close(once, each, rtol=0, atol=1e-6)
     assert all((value == 1).all() for value in batch.values() if value.is_floating_point() and value.numel() > 1000)
+
+
+def test_a_medium_of_another_shape_than_the_blank_is_left_to_each_batch(media_folder, tmp_path):
+    row = make_row(find_family("qwen2_vl", "image"), media_folder)
+    with Image.open(row.files[0]) as image:
+        image.resize((4 * image.width, 2 * image.height)).save(tmp_path / "large.png")
+    turns = [Turn(question="", medium=medium) for medium in (row.files[0], tmp_path / "large.png")]
+    assert list(encode_turns(row.loaded, turns)) == [row.files[0]]
 
 
 def test_the_encoder_rests_while_every_medium_is_synthetic(row):
