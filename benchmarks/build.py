@@ -18,9 +18,11 @@ from typing import Any
 
 import av
 
-from seawall.artifacts import read_jsonl, write_json
-from seawall.builder import BuildConfig, build
-from seawall.builder.questions import FIELDS, SCENARIOS
+from seawall.store.files import read_jsonl, write_json
+from seawall.building.config import BuildConfig
+from seawall.building.run import build
+from seawall.building.questions import FIELDS
+from seawall.store.va_safetybench import SCENARIOS
 from seawall.errors import SeawallError
 
 ACTIVITIES = ("wash", "paint", "draw", "photograph", "clean", "measure", "describe", "move")

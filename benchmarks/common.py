@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from seawall.artifacts import read_pairs
-from seawall.organisms import data
-from seawall.prepare import prepare
+from seawall.store.pair import read_pairs
+from seawall.lab.world import data
+from seawall.preparation.run import prepare
 
 TUNING = 48
 """Records that settings are chosen on; no figure is measured on them."""

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from seawall.builder.questions import SCENARIOS, TASKS, read_questions
+from seawall.store.va_safetybench import PROMPT_TYPES, SCENARIOS, read_questions
 from seawall.errors import SeawallError
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     try:
-        result = {modality: compare(arguments.built, arguments.published, modality) for modality in TASKS}
+        result = {modality: compare(arguments.built, arguments.published, modality) for modality in PROMPT_TYPES}
     except SeawallError as error:
         sys.exit(str(error))
     if arguments.json:

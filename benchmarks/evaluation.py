@@ -22,17 +22,17 @@ from inspect_ai import eval as evaluate_tasks
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, Model, get_model
 
-from seawall.artifacts import read_jsonl
-from seawall.models.chat import Turn
+from seawall.store.files import read_jsonl
+from seawall.models.chat import Example
 from seawall.models.generate import generate
-from seawall.models.load import Loaded
-from seawall.organisms import data
+from seawall.models.load import LoadedModel
+from seawall.lab.world import data
 
 TOKENS = 32
 """Longest answer."""
 
 
-def ask_inspect(model: Model, turns: list[Turn], batch: int, folder: Path) -> list[str]:
+def ask_inspect(model: Model, turns: list[Example], batch: int, folder: Path) -> list[str]:
     """Return the answers of an Inspect evaluation without a scorer."""
     samples = [
         Sample(id=n, input=[ChatMessageUser(content=[ContentImage(image=str(t.medium)), ContentText(text=t.question)])])
@@ -43,7 +43,7 @@ def ask_inspect(model: Model, turns: list[Turn], batch: int, folder: Path) -> li
     return [sample.output.completion for sample in log.samples]
 
 
-def ask(loaded: Loaded, turns: list[Turn], batch: int) -> list[str]:
+def ask(loaded: LoadedModel, turns: list[Example], batch: int) -> list[str]:
     """Return the answers without Inspect; the media are read anew."""
     loaded.chat.forget()
     return generate(loaded, turns, max_new_tokens=TOKENS, batch_size=batch)
@@ -67,7 +67,7 @@ def main() -> None:
         folder = Path(name)
         data.write_benchmark(folder / "benchmark", "validation")
         items = [item for _, item in read_jsonl(folder / "benchmark" / "items.jsonl") if item["image"]]
-        turns = [Turn(question=i["question"], medium=folder / "benchmark" / i["image"]) for i in items]
+        turns = [Example(question=i["question"], medium=folder / "benchmark" / i["image"]) for i in items]
         turns = turns[: arguments.items]
         model = get_model("seawall/organism:image")
         loaded = model.api.loaded

@@ -22,15 +22,15 @@ from typing import Any
 import torch
 
 from reference_synthesis import trace
-from seawall import phrasing
+from seawall import prompts
 from seawall.models.chat import BLANK
 from seawall.models.compiling import compiled
 from seawall.models.encode import encode_media
 from seawall.models.families import get_module
-from seawall.models.load import Loaded
+from seawall.models.load import LoadedModel
 from seawall.models.memory import is_out_of_memory
 from seawall.models.packing import _pack, why_not_packed
-from seawall.synthesize.objective import controls, losses
+from seawall.synthesis.objective import controls, losses
 from shapes import SHAPES, Shape, build, shrink
 
 STEPS = 10
@@ -39,16 +39,16 @@ STEPS = 10
 
 def make_pair(modality: str) -> dict[str, Any]:
     """Return a record like those of `prepare`."""
-    question, (answer, styles) = next(iter(phrasing.sentences(modality).styles.items()))
+    question, (answer, styles) = next(iter(prompts.get_sentences(modality).styles.items()))
     return {
         "category": "activity",
         "phrase": "steal a car",
         "content": {
-            "question": phrasing.ask(phrasing.sentences(modality).content_questions[0], modality, "activity"),
-            "answer": phrasing.content_answer("steal a car", modality, "activity"),
+            "question": prompts.format_question(prompts.get_sentences(modality).content_questions[0], modality, "activity"),
+            "answer": prompts.format_content_answer("steal a car", modality, "activity"),
         },
         "style": {
-            "question": phrasing.ask(question, modality, "activity"),
+            "question": prompts.format_question(question, modality, "activity"),
             "answer": answer.format(style=styles[0]),
         },
     }
@@ -98,7 +98,7 @@ def measure_shape(name: str, shape: Shape, arguments: argparse.Namespace, rate: 
 
 
 def measure_step(
-    loaded: Loaded, how: str, batch: int, step: Callable[[], Any], tokens: int, device: str, repeats: int
+    loaded: LoadedModel, how: str, batch: int, step: Callable[[], Any], tokens: int, device: str, repeats: int
 ) -> dict[str, Any]:
     """Return time, memory and rate of a step over `batch` records of `tokens` tokens each."""
     if device == "cuda":
@@ -117,7 +117,7 @@ def measure_step(
     }
 
 
-def _reference_tokens(loaded: Loaded, pair: dict[str, Any]) -> int:
+def _reference_tokens(loaded: LoadedModel, pair: dict[str, Any]) -> int:
     content, style = controls(pair, 1, loaded.family.modality, "0")
     return sum(len(loaded.chat.encode(turn)[0]) for turn in (*content, style))
 

@@ -21,12 +21,12 @@ import torch
 
 from common import make_data
 from seawall import AlignConfig, Mixture, SynthesizeConfig, synthesize
-from seawall.align.collate import Collator
-from seawall.align.mixture import collect_rows, plan
-from seawall.align.trainers import train
-from seawall.artifacts import read_pairs
+from seawall.alignment.collate import Collator
+from seawall.alignment.mixture import collect_rows, plan
+from seawall.alignment.trainers import train
+from seawall.store.pair import read_pairs
 from seawall.models.load import load_model
-from seawall.store import EmbeddingStore
+from seawall.store.embeddings import EmbeddingStore
 
 MODEL = "organism:image"
 SHARD = 512

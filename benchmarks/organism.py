@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seawall import phrasing
-from seawall.models.chat import Turn
+from seawall import prompts
+from seawall.models.chat import Example
 from seawall.models.generate import generate
-from seawall.models.load import Loaded, load_model
-from seawall.organisms import drawing
-from seawall.organisms.image import Sample, render_all
-from seawall.organisms.world import FIRST_WORDS, SECOND_WORDS, phrases
+from seawall.models.load import LoadedModel, load_model
+from seawall.lab.world import drawing
+from seawall.lab.organisms.image import Sample, render_all
+from seawall.lab.world.phrases import FIRST_WORDS, SECOND_WORDS, phrases
 
 PROBED = 6_000
 
@@ -48,34 +48,34 @@ def main() -> None:
             print(f"  {name:45} {share['share']:.3f}  n = {share['n']}")
 
 
-def naming(loaded: Loaded) -> dict[str, dict[str, float]]:
+def naming(loaded: LoadedModel) -> dict[str, dict[str, float]]:
     """Share of writings named, greedily, by pool and font."""
     samples = {pool: draw(f"naming/{pool}", (pool,), ("writing",)) for pool in drawing.POOLS}
-    question = phrasing.sentences("image").content_questions[0]
+    question = prompts.get_sentences("image").content_questions[0]
     marks = defaultdict(list)
     for pool, drawn in samples.items():
-        turns = [phrasing.ask(question, "image", phrase.category) for phrase, _, _ in drawn]
+        turns = [prompts.format_question(question, "image", phrase.category) for phrase, _, _ in drawn]
         for (phrase, _, style), answer in zip(drawn, ask(loaded, drawn, turns), strict=True):
             for key in (pool, f"{pool}: {style.font}"):
                 marks[key].append(phrase.text in answer)
     return shares(marks)
 
 
-def styles(loaded: Loaded) -> dict[str, dict[str, float]]:
+def styles(loaded: LoadedModel) -> dict[str, dict[str, float]]:
     """Share of style questions about images in known styles that are answered exactly, by question."""
     drawn = draw("styles", ("train",), drawing.FORMS)
     marks = defaultdict(list)
-    for number, (question, (target, _)) in enumerate(phrasing.sentences("image").styles.items()):
+    for number, (question, (target, _)) in enumerate(prompts.get_sentences("image").styles.items()):
         values = [
             (s.colour, s.texture, "a drawing" if form == "picture" else "writing")[number] for _, form, s in drawn
         ]
-        turns = [phrasing.ask(question, "image", phrase.category) for phrase, _, _ in drawn]
+        turns = [prompts.format_question(question, "image", phrase.category) for phrase, _, _ in drawn]
         for value, answer in zip(values, ask(loaded, drawn, turns), strict=True):
-            marks[phrasing.ask(question, "image", "activity")].append(answer == target.format(style=value))
+            marks[prompts.format_question(question, "image", "activity")].append(answer == target.format(style=value))
     return shares(marks)
 
 
-def probe(loaded: Loaded) -> dict[str, dict[str, float]]:
+def probe(loaded: LoadedModel) -> dict[str, dict[str, float]]:
     """Share of fresh images of which a linear layer on the tower's mean output tells words, colour and texture."""
     rng, world = random.Random("probe"), phrases()
     pools = ("train", "encoder")
@@ -122,19 +122,19 @@ def draw(seed: str, pools: tuple[drawing.Pool, ...], forms: tuple[drawing.Form, 
     return [(phrase, form, drawing.draw_style(rng, *pools)) for phrase in phrases() for form in forms]
 
 
-def ask(loaded: Loaded, samples: list[Sample], questions: list[str]) -> list[str]:
+def ask(loaded: LoadedModel, samples: list[Sample], questions: list[str]) -> list[str]:
     """Return the answers to one question about each image, read from PNG files."""
     with tempfile.TemporaryDirectory() as folder:
         turns = []
         for number, (sample, question) in enumerate(zip(samples, questions, strict=True)):
             path = Path(folder, f"{number}.png")
             drawing.render(*sample).save(path)
-            turns.append(Turn(question=question, medium=path))
+            turns.append(Example(question=question, medium=path))
         return generate(loaded, turns)
 
 
 @torch.no_grad()
-def encode(loaded: Loaded, samples: list[Sample]) -> Tensor:
+def encode(loaded: LoadedModel, samples: list[Sample]) -> Tensor:
     """Return the mean over patches of the tower's outputs, shape = (images, width)."""
     tower = loaded.model.model.vision_tower
     pixels = render_all(samples, loaded.processor)

@@ -18,10 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from seawall.artifacts import write_jsonl
-from seawall.prepare import PrepareConfig, prepare
-from seawall.prepare.extract import NotExtractable
-from seawall.prepare.rules import extract_by_rules
+from seawall.store.files import write_jsonl
+from seawall.preparation.config import PrepareConfig
+from seawall.preparation.run import prepare
+from seawall.preparation.extract import NotExtractable
+from seawall.preparation.rules import extract_by_rules
 
 LITTLE = {
     "a",

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seawall.models.load import Loaded
-from seawall.synthesize.objective import controls, score_records
-from seawall.synthesize.verify import verify
+from seawall.models.load import LoadedModel
+from seawall.synthesis.objective import controls, score_records
+from seawall.synthesis.verify import verify
 
 NOISE = 0.1
 """Deviation of the noise on `E`, as a share of the bank's."""
@@ -19,7 +19,7 @@ DISTRACTORS = 20
 
 
 def measure_quality(
-    loaded: Loaded, embeddings: Tensor, pairs: Sequence[dict[str, Any]], bank: Tensor
+    loaded: LoadedModel, embeddings: Tensor, pairs: Sequence[dict[str, Any]], bank: Tensor
 ) -> dict[str, float]:
     """Return the figures of a set of embeddings.
 
@@ -44,7 +44,7 @@ def measure_quality(
 
 
 @torch.no_grad()
-def _share_ranked_first(loaded: Loaded, embeddings: Tensor, pairs: Sequence[dict[str, Any]]) -> float:
+def _share_ranked_first(loaded: LoadedModel, embeddings: Tensor, pairs: Sequence[dict[str, Any]]) -> float:
     rng, first = random.Random("distractors"), 0
     for embedding, pair in zip(embeddings, pairs, strict=True):
         others = [p for p in pairs if p["phrase"] != pair["phrase"] and p["category"] == pair["category"]]

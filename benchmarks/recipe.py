@@ -15,11 +15,13 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from seawall.align import AlignConfig, align
-from seawall.demo import ARMS, Demo, DemoConfig
-from seawall.evaluate import evaluate, read_answers
-from seawall.evaluate.metrics import measure
-from seawall.prepare import prepare
+from seawall.alignment.config import AlignConfig
+from seawall.alignment.run import align
+from seawall.lab.demo import ARMS, Demo, DemoConfig
+from seawall.evaluation.run import evaluate
+from seawall.evaluation.config import read_answers
+from seawall.lab.metrics import measure
+from seawall.preparation.run import prepare
 
 RATES = (1e-3, 2e-3)
 STEPS = (120, 240)

@@ -25,17 +25,19 @@ import torch
 from torch import Tensor, nn
 
 from common import make_data
-from seawall.artifacts import claim, finish, hash_file, read_modality, read_pairs, write_json
-from seawall.embeddings import SUMMARY, summarise
-from seawall.models.chat import BLANK, IGNORED, Turn, to_model
+from seawall.store.artifacts import claim, finish
+from seawall.store.files import hash_file, write_json
+from seawall.store.pair import read_modality, read_pairs
+from seawall.store.maintenance import SUMMARY, summarize_entries
+from seawall.models.chat import BLANK, IGNORED, Example, to_model
 from seawall.models.encode import encode_media
 from seawall.models.inject import inject
-from seawall.models.load import Loaded, load_model
-from seawall.store import EmbeddingStore
-from seawall.synthesize import SynthesizeConfig
-from seawall.synthesize.optimize import Task
-from seawall.synthesize.verify import verify
-from seawall.synthesize.writer import Writer
+from seawall.models.load import LoadedModel, load_model
+from seawall.store.embeddings import EmbeddingStore
+from seawall.synthesis.config import SynthesizeConfig
+from seawall.synthesis.optimize import Task
+from seawall.synthesis.verify import verify
+from seawall.store.writer import Writer
 
 RATE = 0.4
 """Adam's, as a share of the standard deviation of the blank's embedding."""
@@ -44,7 +46,7 @@ RATES = (0.025, 0.05, 0.1, 0.2, 0.4)
 COUNTS = (5, 10, 15, 20, 30, 40, 60, 80)
 
 
-def trace(loaded: Loaded, pair: dict[str, Any], blank: Tensor, rate: float, steps: int) -> Iterator[Tensor]:
+def trace(loaded: LoadedModel, pair: dict[str, Any], blank: Tensor, rate: float, steps: int) -> Iterator[Tensor]:
     """Yield `E` of one record after each step.
 
     Args:
@@ -54,7 +56,7 @@ def trace(loaded: Loaded, pair: dict[str, Any], blank: Tensor, rate: float, step
         rate: As `RATE`.
         steps: Optimiser steps.
     """
-    turns = [Turn(**pair[control], medium=BLANK) for control in ("content", "style")]
+    turns = [Example(**pair[control], medium=BLANK) for control in ("content", "style")]
     batch = to_model(loaded.chat.batch(turns), loaded.model)
     targets = batch.pop("labels")[:, 1:]
     embedding = blank.clone().requires_grad_()
@@ -70,14 +72,14 @@ def trace(loaded: Loaded, pair: dict[str, Any], blank: Tensor, rate: float, step
 
 
 def synthesize_one(
-    loaded: Loaded, pair: dict[str, Any], blank: Tensor, rate: float = RATE, steps: int = STEPS
+    loaded: LoadedModel, pair: dict[str, Any], blank: Tensor, rate: float = RATE, steps: int = STEPS
 ) -> Tensor:
     """Return the finished `E` of one record, shape = (1, rows, width)."""
     *_, last = trace(loaded, pair, blank, rate, steps)
     return last
 
 
-def tune(loaded: Loaded, pairs: list[dict[str, Any]]) -> list[dict[str, float]]:
+def tune(loaded: LoadedModel, pairs: list[dict[str, Any]]) -> list[dict[str, float]]:
     """Return VSR by rate and number of steps."""
     blank = encode_media(loaded, [BLANK])
     table = []
@@ -126,7 +128,7 @@ def write_store(model: str, pairs: Path, out: Path, twins: bool = False) -> dict
         verified = verify(loaded, embeddings, [pair])
         writer.add(Task(record=record, turns=[[]], embeddings=embeddings, verified=verified, steps_before=STEPS))
     writer.write()
-    summary = summarise([*store.entries.values()], store.history)
+    summary = summarize_entries([*store.entries.values()], store.history)
     write_json(out / SUMMARY, summary)
     finish(out, counts={key: summary[key] for key in ("records", "embeddings")})
     return summary

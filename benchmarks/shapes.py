@@ -17,8 +17,8 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from seawall.models.chat import Chat
 from seawall.models.families import find_family
-from seawall.models.load import Loaded
-from seawall.organisms import find_organism
+from seawall.models.load import LoadedModel
+from seawall.lab.organisms import find_organism
 
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {% for c in m.content %}{% if c.type == 'text' %}{{ c.text }}"
@@ -77,7 +77,7 @@ def shrink(shape: Shape) -> Shape:
     return dataclasses.replace(shape, text={**shape.text, **small, "vocab_size": 1000}, tower=towers[shape.model_type])
 
 
-def build(shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Loaded:
+def build(shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LoadedModel:
     """Return a random model of a shape, frozen, on a device."""
     family = find_family(shape.model_type)
     tokens = PreTrainedTokenizerFast(
@@ -107,7 +107,7 @@ def build(shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32)
         model = getattr(transformers, family.auto_class).from_config(config, dtype=dtype)
     processor = BlankProcessor(tokens, shape.tokens, media)
     chat = Chat(processor, family, blank=1)
-    return Loaded(shape.model_type, model.eval().requires_grad_(False), processor, family, chat, "")
+    return LoadedModel(shape.model_type, model.eval().requires_grad_(False), processor, family, chat, "")
 
 
 class BlankProcessor:

@@ -33,13 +33,13 @@ from quality import measure_quality
 from reference_synthesis import RATE, STEPS, synthesize_one
 from seawall.models.chat import BLANK
 from seawall.models.encode import encode_media
-from seawall.models.load import Loaded, load_model
-from seawall.synthesize import SynthesizeConfig
-from seawall.synthesize.objective import controls, losses
-from seawall.synthesize.optimize import Task
-from seawall.synthesize.solve import MOST_AT_ONCE, Job, solve
-from seawall.synthesize.verify import verify
-from seawall.synthesize.warmstart import find_media, fit_warm_start
+from seawall.models.load import LoadedModel, load_model
+from seawall.synthesis.config import SynthesizeConfig
+from seawall.synthesis.objective import controls, losses
+from seawall.synthesis.optimize import Task
+from seawall.synthesis.solve import MOST_AT_ONCE, Job, solve
+from seawall.synthesis.verify import verify
+from seawall.synthesis.amortize import find_media, fit_warm_start
 from shapes import LLAVA_7B, build, shrink
 
 FULL = SynthesizeConfig()
@@ -52,7 +52,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "a row for each turn": {"packing": False},
     "one record at a time": {"batch_size": 1},
     "always 20 steps": {"threshold": 0, "max_steps": 20},
-    "no lower threshold before a new start": {"lowerings": 0},
+    "no lower threshold before a new start": {"threshold_retries": 0},
     "one content question": {"content_questions": 1},
     "four content questions": {"content_questions": 4},
     "rate 0.4": {"rate": 0.4},
@@ -64,7 +64,7 @@ ABLATION: dict[str, dict[str, Any]] = {
 class Bench:
     """What every measurement needs."""
 
-    loaded: Loaded
+    loaded: LoadedModel
     pairs: list[dict[str, Any]]
     bank: torch.Tensor
     blank: torch.Tensor

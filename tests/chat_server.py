@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from seawall.prepare.extract import NotExtractable
-from seawall.prepare.rules import extract_by_rules
+from seawall.preparation.extract import NotExtractable
+from seawall.preparation.rules import extract_by_rules
 
 
 def answer_by_rules(instruction: str) -> str:

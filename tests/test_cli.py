@@ -12,9 +12,9 @@ import torch
 
 from conftest import RECORDS, write_lines
 from seawall import cli
-from seawall.artifacts import claim, finish
-from seawall.store import EmbeddingStore
-from seawall.synthesize import SynthesizeConfig
+from seawall.store.artifacts import claim, finish
+from seawall.store.embeddings import EmbeddingStore
+from seawall.synthesis.config import SynthesizeConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 COMMANDS = ["demo", "prepare", "synthesize", "align", "evaluate", "report", "models", "build va-safetybench"]
@@ -197,7 +197,7 @@ def test_pairs_that_are_none(fault, tmp_path):
 
 def test_a_model_that_cannot_name_what_it_sees(fault, tiny_path, pairs, tmp_path):
     argv = ["synthesize", "--model", tiny_path, "--pairs", pairs, "--start", "blank", "--out", tmp_path / "out"]
-    argv += ["--max-steps", "1", "--copies", "1", "--starts", "1"]
+    argv += ["--max-steps", "1", "--copies", "1", "--attempts", "1"]
     assert "Not one of 4 embeddings could be verified" in fault(*argv)
     assert len((tmp_path / "out" / "index.jsonl").read_text().splitlines()) == 4
     argv = ["align", "--model", tiny_path, "--pairs", pairs, "--embeddings", tmp_path / "out"]
@@ -304,7 +304,7 @@ def test_a_wrong_choice_is_named_with_the_right_ones(run, argv, names):
         ("synthesize --model x --pairs y --out z --copies 0", "copies is 0; it must be at least 1"),
         ("evaluate --model x --data y --out z --batch-size 0", "batch_size is 0; it must be at least 1"),
         ("demo --seeds 0", "at least 1 seed"),
-        ("demo --checkpoints 0", "and 1 checkpoint; found 1, None and 0"),
+        ("demo --num-checkpoints 0", "and 1 checkpoint; found 1, None and 0"),
         ("demo --arms nope", "Unknown arms ['nope']"),
         ("report", "No run was given"),
     ],

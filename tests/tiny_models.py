@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from seawall.organisms.image import build_model, build_processor
+from seawall.lab.organisms.image import build_model, build_processor
 
 
 def save_tiny_llava(folder: Path, seed: int = 0) -> Path:

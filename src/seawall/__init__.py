@@ -1,38 +1,77 @@
-"""Seawall: make multimodal models refuse harm that arrives through an image or a video, with nothing but text safety data.
+"""Seawall: make multimodal models refuse harm that arrives through an image, a video or a sound, using only text safety data.
 
-Each stage is one function: `prepare`, `synthesize`, `align`, `evaluate`, `report`.
+Each stage is one function and one package: `prepare` in `seawall.preparation`, `synthesize` in `seawall.synthesis`, `align` in
+`seawall.alignment`, `evaluate` and `judge` in `seawall.evaluation`, `report` in `seawall.reporting`, `build` in `seawall.building`.
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
 
-from seawall.align import AlignConfig, Mixture, align
-from seawall.builder import BuildConfig, build
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from seawall.errors import SeawallError
-from seawall.evaluate import EvaluateConfig, evaluate, rejudge
-from seawall.models.families import Family, register_family, register_model
-from seawall.models.media import Modality, register_modality
-from seawall.prepare import PrepareConfig, prepare
-from seawall.report import report
-from seawall.synthesize import SynthesizeConfig, synthesize
 
-__all__ = [
-    "AlignConfig",
-    "BuildConfig",
-    "EvaluateConfig",
-    "Family",
-    "Mixture",
-    "Modality",
-    "PrepareConfig",
-    "SeawallError",
-    "SynthesizeConfig",
-    "align",
-    "build",
-    "evaluate",
-    "prepare",
-    "register_family",
-    "register_modality",
-    "register_model",
-    "rejudge",
-    "report",
-    "synthesize",
-]
+if TYPE_CHECKING:
+    from seawall import alignment, building, evaluation, media, models, preparation, reporting, store, synthesis
+    from seawall.alignment.card import add_results
+    from seawall.alignment.config import AlignConfig, Mixture
+    from seawall.alignment.run import align
+    from seawall.building.config import BuildConfig
+    from seawall.building.run import build
+    from seawall.evaluation.benchmarks.registry import Benchmark, register_benchmark
+    from seawall.evaluation.config import EvaluateConfig
+    from seawall.evaluation.judges.registry import Judge, register_judge
+    from seawall.evaluation.run import evaluate, judge
+    from seawall.media.modality import Modality, register_modality
+    from seawall.models.families import Family, register_family
+    from seawall.models.families import register_model
+    from seawall.preparation.config import PrepareConfig
+    from seawall.preparation.run import prepare
+    from seawall.reporting.run import report
+    from seawall.synthesis.config import SynthesizeConfig
+    from seawall.synthesis.run import synthesize
+
+__version__ = "0.2.0"
+
+_PACKAGES = (
+    "alignment", "building", "evaluation", "media", "models", "preparation", "reporting", "store", "synthesis"
+)  # fmt: skip
+_PLACES = {
+    "AlignConfig": "alignment.config",
+    "Benchmark": "evaluation.benchmarks.registry",
+    "BuildConfig": "building.config",
+    "EvaluateConfig": "evaluation.config",
+    "Family": "models.families",
+    "Judge": "evaluation.judges.registry",
+    "Mixture": "alignment.config",
+    "Modality": "media.modality",
+    "PrepareConfig": "preparation.config",
+    "SynthesizeConfig": "synthesis.config",
+    "add_results": "alignment.card",
+    "align": "alignment.run",
+    "build": "building.run",
+    "evaluate": "evaluation.run",
+    "judge": "evaluation.run",
+    "prepare": "preparation.run",
+    "register_benchmark": "evaluation.benchmarks.registry",
+    "register_family": "models.families",
+    "register_judge": "evaluation.judges.registry",
+    "register_modality": "media.modality",
+    "register_model": "models.families",
+    "report": "reporting.run",
+    "synthesize": "synthesis.run",
+}
+__all__ = ["SeawallError", *_PACKAGES, *_PLACES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import seawall` does not import torch."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"seawall.{name}")
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"seawall.{_PLACES[name]}"), name)
+    raise AttributeError(f"module 'seawall' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

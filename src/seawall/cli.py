@@ -22,7 +22,7 @@ from seawall import (
     SynthesizeConfig,
     __version__,
 )
-from seawall.demo import DemoConfig
+from seawall.lab.demo import DemoConfig
 from seawall.errors import ConfigError
 from seawall.progress import set_up_log
 
@@ -53,8 +53,8 @@ def demo(*, out: Path = Path("demo"), workers: int = 2, config: Annotated[DemoCo
         out: Folder for all artifacts, results.json and report.html. Run again, the demo goes on where it stopped.
         workers: Processes that share the arms, and the cores.
     """
-    from seawall.demo import demo_all
-    from seawall.report.table import print_table
+    from seawall.lab.demo import demo_all
+    from seawall.lab.table import print_table
 
     for folder, results in demo_all(out, config, workers=workers):
         print_table(results)
@@ -63,7 +63,7 @@ def demo(*, out: Path = Path("demo"), workers: int = 2, config: Annotated[DemoCo
 
 @app.command
 def prepare(*source: str, out: Path, config: Annotated[PrepareConfig, FLAT] = PrepareConfig()) -> None:
-    """Turn text safety data into alignment pairs.
+    """Example text safety data into alignment pairs.
 
     Example: `seawall prepare records.jsonl --out runs/pairs`. Each line of the source has `instruction` and `response`,
     and may have `id`, `rejected` and `kind` ("harmful", the default, or "harmless").
@@ -214,7 +214,7 @@ def models(*, json: bool = False) -> None:
         json: Print JSON.
     """
     from seawall.models.families import FAMILIES
-    from seawall.models.media import find_modality
+    from seawall.media.modality import find_modality
 
     if json:
         _print([dataclasses.asdict(family) for family in FAMILIES])
@@ -248,9 +248,9 @@ def list_embeddings(store: Path, *, json: bool = False) -> None:
         store: Folder made by `seawall synthesize`.
         json: Print JSON.
     """
-    from seawall.embeddings import count
+    from seawall.store.maintenance import count_embeddings
 
-    counts = count(store)
+    counts = count_embeddings(store)
     if json:
         _print(counts)
         return
@@ -261,7 +261,7 @@ def list_embeddings(store: Path, *, json: bool = False) -> None:
 
 
 @embeddings.command
-def verify(store: Path) -> None:
+def check_store(store: Path) -> None:
     """Read every embedding of a store; what is missing, cut short, not finite or of another shape is named (exit 2).
 
     Example: `seawall embeddings verify runs/embeddings`
@@ -269,13 +269,13 @@ def verify(store: Path) -> None:
     Args:
         store: Folder made by `seawall synthesize`.
     """
-    from seawall.embeddings import verify
+    from seawall.store.maintenance import check_store
 
-    _print(verify(store))
+    _print(check_store(store))
 
 
 @embeddings.command
-def merge(*stores: Path, out: Path) -> None:
+def merge_stores(*stores: Path, out: Path) -> None:
     """Write several stores of one model and the same settings into a new one.
 
     Example: `seawall embeddings merge runs/embeddings-a runs/embeddings-b --out runs/embeddings`
@@ -284,13 +284,13 @@ def merge(*stores: Path, out: Path) -> None:
         stores: Folders made by `seawall synthesize`; they stay as they are.
         out: Folder of the new store; must not exist yet.
     """
-    from seawall.embeddings import merge
+    from seawall.store.maintenance import merge_stores
 
-    _print(merge(stores, out))
+    _print(merge_stores(stores, out))
 
 
 @embeddings.command
-def prune(store: Path, *, out: Path) -> None:
+def prune_store(store: Path, *, out: Path) -> None:
     """Write a store without what is unverified, superseded or broken, and without orphaned shards, into a new folder.
 
     Example: `seawall embeddings prune runs/embeddings --out runs/embeddings-pruned`
@@ -299,9 +299,9 @@ def prune(store: Path, *, out: Path) -> None:
         store: Folder made by `seawall synthesize`; it stays as it is.
         out: Folder of the new store; must not exist yet.
     """
-    from seawall.embeddings import prune
+    from seawall.store.maintenance import prune_store
 
-    _print(prune(store, out))
+    _print(prune_store(store, out))
 
 
 @organism.command(name="list")
@@ -313,7 +313,7 @@ def list_organisms(*, json: bool = False) -> None:
     Args:
         json: Print JSON.
     """
-    from seawall.organisms import ORGANISMS
+    from seawall.lab.organisms import ORGANISMS
 
     _show([{"model": f"organism:{name}", "what": what} for name, what in ORGANISMS.items()], json)
 
@@ -329,9 +329,9 @@ def train(name: Literal["image", "video", "audio"], *, out: Path, seed: int = 0)
         out: Folder for model, processor and card; must not exist yet.
         seed: Seed of everything.
     """
-    from seawall.organisms import find_training, new_folder
+    from seawall.lab.organisms import create_folder, find_training
 
-    find_training(name)(new_folder(out), seed=seed)
+    find_training(name)(create_folder(out), seed=seed)
     print(out)
 
 
@@ -347,9 +347,9 @@ def export(name: str, folder: Path) -> None:
     """
     import shutil
 
-    from seawall.organisms import find_organism, new_folder
+    from seawall.lab.organisms import create_folder, find_organism
 
-    shutil.copytree(find_organism(name), new_folder(folder), dirs_exist_ok=True)
+    shutil.copytree(find_organism(name), create_folder(folder), dirs_exist_ok=True)
     print(folder)
 
 

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend. The command line prints their text alone and exits 2."""
+"""Errors that the user can fix. The command line prints their text without a traceback and exits with code 2."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 
 
 class SeawallError(Exception):
-    """Base of all: says what was found, why it fails and what to do."""
+    """Base class. The text says what was found, why it fails and what to do."""
 
 
 class ConfigError(SeawallError, ValueError):
@@ -18,30 +18,30 @@ class DataError(SeawallError, ValueError):
 
 
 class ModelError(SeawallError, ValueError):
-    """A model or organism that is unknown, incomplete or of an unsupported family."""
+    """A model that is unknown, incomplete or of an unsupported family."""
 
 
 class ArtifactError(SeawallError, ValueError):
-    """A folder of artifacts that is missing, incomplete or belongs to another run."""
+    """An artifact folder that is missing, incomplete or belongs to another run."""
 
 
 class TrainingError(SeawallError, RuntimeError):
-    """A training or an optimisation that went wrong, for example into NaN."""
+    """A training or an optimisation that failed, for example with a NaN loss."""
 
 
 class EngineError(SeawallError, RuntimeError):
-    """Workers that cannot be had or kept."""
+    """Workers or servers that do not respond or keep failing."""
 
 
-def say(error: BaseException) -> str:
-    """Return an error of Inspect or of a model's client as one line of plain text."""
+def describe_error(error: BaseException) -> str:
+    """Return an error of Inspect, or of a model provider's client, as one line of plain text."""
     from rich.errors import MarkupError
     from rich.text import Text
 
-    if hasattr(error, "last_attempt"):  # Inspect's retries are used up: the last fault says more
+    if hasattr(error, "last_attempt"):  # after Inspect's last retry the underlying error says more
         error = error.last_attempt.exception() or error
     text = str(getattr(error, "message", "") or error) or type(error).__name__
-    if type(error).__name__ == "PrerequisiteError":  # rich markup
+    if type(error).__name__ == "PrerequisiteError":  # contains rich markup
         with contextlib.suppress(MarkupError):
             text = Text.from_markup(text).plain
     text = " ".join(text.split()).removeprefix("ERROR: ")[:400]

@@ -1,4 +1,4 @@
-"""What users see of long work, on standard error: bars on a terminal, elsewhere a line a stage in the log."""
+"""Progress of long work, on standard error: bars on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,69 +14,79 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+LOG_INTERVAL = 30
+"""Seconds between two progress lines in the log, where no bar is shown."""
 
-QUIET_SECONDS = 30
-"""Where no bar can be seen, the log gets a line so often."""
 
+class ProgressBar:
+    """Returned by `track`. Call `advance` when work is done."""
 
-class Bar:
-    """What `track` gives: call `advance` as work is done."""
-
-    def __init__(self, what: str, total: int, done: int, progress: Any) -> None:
-        self.what, self.total, self.done = what, total, done
+    def __init__(self, description: str, total: int, done: int, progress: Any) -> None:
+        self.description, self.total, self.done = description, total, done
         self.note = ""
-        self._before, self._begun = done, time.perf_counter()
-        self._said = self._begun
+        self._done_before, self._started = done, time.perf_counter()
+        self._logged = self._started
         self._progress = progress
-        self._task = progress.add_task(what, total=total, completed=done, note="", left="")
+        self._task = progress.add_task(description, total=total, completed=done, note="")
 
     def advance(self, number: int = 1, note: str = "") -> None:
-        """Count `number` more as done; `note` is shown beside the count."""
+        """Count `number` more units as done and show `note` beside the count."""
         self.done, self.note = self.done + number, note
-        left = self.describe_time_left()
-        self._progress.update(self._task, advance=number, note=note, left=left)
+        self._progress.update(self._task, advance=number, note=note)
         now = time.perf_counter()
-        if not shows_bars() and now - self._said >= QUIET_SECONDS:
-            log.info("%s: %d of %d%s, %s", self.what, self.done, self.total, f", {note}" if note else "", left)
-            self._said = now
+        if not shows_bars() and now - self._logged >= LOG_INTERVAL:
+            log.info(
+                "%s: %d of %d%s, %s",
+                self.description, self.done, self.total, f", {note}" if note else "", self.describe_time_left(),
+            )  # fmt: skip
+            self._logged = now
 
     def describe_time_left(self) -> str:
-        """Return the time left at the mean pace of this session, as in "0:01:20 left"."""
-        each = (time.perf_counter() - self._begun) / max(1, self.done - self._before)
-        return f"{datetime.timedelta(seconds=round(each * (self.total - self.done)))} left"
+        """Return the remaining time at the mean speed of this session, for example "0:01:20 left"."""
+        seconds_each = (time.perf_counter() - self._started) / max(1, self.done - self._done_before)
+        return f"{datetime.timedelta(seconds=round(seconds_each * (self.total - self.done)))} left"
 
 
 def set_up_log(level: int = logging.INFO) -> None:
-    """Let a process of the command line log plainly, from `level` on, and keep libraries' warnings to each other quiet."""
+    """Configure logging for a process of the command line.
+
+    Args:
+        level: Lowest level of Seawall's own messages. Other libraries log warnings and errors only.
+    """
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("seawall").setLevel(level)
 
 
 def shows_bars() -> bool:
-    """Tell whether bars can be seen: on a terminal, and not from a worker process beside others."""
+    """Return whether progress bars are shown: on a terminal, and only by the main process."""
     return sys.stderr.isatty() and multiprocessing.parent_process() is None
 
 
 @contextlib.contextmanager
-def track(what: str, total: int, done: int = 0) -> Iterator[Bar]:
-    """Show progress while the context lasts: on a terminal a bar, elsewhere a line every `QUIET_SECONDS`; a line at the end.
+def track(description: str, total: int, done: int = 0) -> Iterator[ProgressBar]:
+    """Show progress until the context ends, and log one line then.
 
     Args:
-        what: What is being done.
-        total: How much there is, ...
-        done: ... and how much of it was done before.
+        description: What is being done, for example "synthesizing".
+        total: Units of work in all.
+        done: Units that an earlier session finished.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    left, note = TextColumn("{task.fields[left]}"), TextColumn("{task.fields[note]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), left, note)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     started = time.perf_counter()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shows_bars()) as progress:
-        bar = Bar(what, total, done, progress)
+        bar = ProgressBar(description, total, done, progress)
         yield bar
     log.info(
         "%s: %d in %.1f s%s",
-        what, bar.done - done, time.perf_counter() - started, f" ({bar.note})" if bar.note else "",
+        description, bar.done - done, time.perf_counter() - started, f" ({bar.note})" if bar.note else "",
     )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seawall.prepare.extract import MAX_WORDS, content_words
+from seawall.preparation.extract import MAX_WORDS, content_words
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "prepare.py"
 

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from conformance import tiny, tiny_more  # noqa: F401 (registers its builders)
 from conformance.media import make_files, size_of
-from seawall.models.chat import BLANK, Chat, Turn
+from seawall.models.chat import BLANK, Chat, Example
 from seawall.models.encode import encode_media
 from seawall.models.families import FAMILIES, Family
-from seawall.models.load import Loaded
+from seawall.models.load import LoadedModel
 
 QUESTION = "What is it?"
-TEXT_ONLY = Turn(question="Hello.", answer="Hi.")
+TEXT_ONLY = Example(question="Hello.", answer="Hi.")
 
 
 def name_of(family: Family) -> str:
@@ -29,7 +29,7 @@ def name_of(family: Family) -> str:
 class Row:
     """One row of the table, on a tiny random model, with two media and what its encoder makes of them."""
 
-    loaded: Loaded
+    loaded: LoadedModel
     files: list[Path]
     own: Tensor
 
@@ -43,7 +43,7 @@ class Row:
 
     def batch(self, *media: Path | str | None, **settings: Any) -> dict[str, Tensor]:
         """Return a batch of one question on each medium; on text alone where it is None."""
-        turns = [Turn(question=QUESTION, answer="Yes.", medium=medium) if medium else TEXT_ONLY for medium in media]
+        turns = [Example(question=QUESTION, answer="Yes.", medium=medium) if medium else TEXT_ONLY for medium in media]
         return self.loaded.chat.batch(turns, **settings)
 
     def blanks(self, **settings: Any) -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ class Row:
 def make_row(family: Family, folder: Path) -> Row:
     model, processor = tiny.build(family)
     chat = Chat(processor, family, blank=size_of(family))
-    loaded = Loaded(name_of(family), model, processor, family, chat, "")
+    loaded = LoadedModel(name_of(family), model, processor, family, chat, "")
     files = make_files(family.modality, folder, chat, 2)
     return Row(loaded, files, encode_media(loaded, files))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from conformance import stand_ins
 from conformance.conftest import QUESTION, Row, make_row
 from seawall.models import videos
-from seawall.models.chat import BLANK, Turn
+from seawall.models.chat import BLANK, Example
 from seawall.models.families import FAMILIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "families.md"
@@ -45,7 +45,7 @@ REAL = {
 def line(row: Row) -> str:
     """Return a family's line."""
     family, chat = row.family, row.loaded.chat
-    turn = Turn(question=QUESTION, medium=BLANK)
+    turn = Example(question=QUESTION, medium=BLANK)
     prompt = chat._prompt(chat._messages(turn), add_generation_prompt=True)
     tokens = len(chat.encode(turn)[0]) - len(chat.tokenizer(prompt)["input_ids"]) + 1
     parts = [row.loaded.processor, getattr(row.loaded.processor, f"{family.modality}_processor", None)]

@@ -13,8 +13,8 @@ from torch import nn
 
 from conformance.conftest import Row, logits, make_row, name_of
 from seawall.errors import DataError
-from seawall.models.chat import BLANK, Turn, to_model
-from seawall.models.encode import encode_media, encode_turns
+from seawall.models.chat import BLANK, Example, to_model
+from seawall.models.encode import encode_media, encode_examples
 from seawall.models.families import FAMILIES, base_model, find_family, get_layers, get_module, get_projectors
 from seawall.models.inject import ITEMS, attach, inject
 
@@ -58,7 +58,7 @@ def test_own_output_reproduces_the_logits_exactly(row):
 
 
 def test_media_encoded_once_give_the_logits_of_media_encoded_in_the_batch(row):
-    known = encode_turns(row.loaded, [Turn(question="", medium=file) for file in row.files])
+    known = encode_examples(row.loaded, [Example(question="", medium=file) for file in row.files])
     batch = row.batch(*row.files, None, known={file: one.inputs for file, one in known.items()})
     with inject(row.model, row.family, [known[file].embedding for file in row.files]):
         once = logits(row.model, to_model(batch, row.model))
@@ -71,8 +71,8 @@ def test_a_medium_of_another_shape_than_the_blank_is_left_to_each_batch(media_fo
     row = make_row(find_family("qwen2_vl", "image"), media_folder)
     with Image.open(row.files[0]) as image:
         image.resize((4 * image.width, 2 * image.height)).save(tmp_path / "large.png")
-    turns = [Turn(question="", medium=medium) for medium in (row.files[0], tmp_path / "large.png")]
-    assert list(encode_turns(row.loaded, turns)) == [row.files[0]]
+    turns = [Example(question="", medium=medium) for medium in (row.files[0], tmp_path / "large.png")]
+    assert list(encode_examples(row.loaded, turns)) == [row.files[0]]
 
 
 def test_the_encoder_rests_while_every_medium_is_synthetic(row):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from seawall.models.chat import BLANK, Turn
-from seawall.models.losses import turn_losses
+from seawall.models.chat import BLANK, Example
+from seawall.models.losses import example_losses
 from seawall.models.packing import score_packed, why_not_packed
 
 TURNS = [
-    Turn(question=question, answer=answer, medium=BLANK)
+    Example(question=question, answer=answer, medium=BLANK)
     for question, answer in (
         ("What is it?", "A car."),
         ("What colour has it?", "It is red."),
@@ -31,7 +31,7 @@ def test_packed_losses_and_gradients_are_those_of_rows_of_their_own(row):
     packed, plain = row.own.clone().requires_grad_(), row.own.clone().requires_grad_()
     losses = score_packed(row.loaded, records, packed).losses()
     each = torch.tensor([len(record) for record in records])
-    expected = turn_losses(
+    expected = example_losses(
         row.loaded, [turn for record in records for turn in record], plain.repeat_interleave(each, 0)
     )
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-6)
@@ -45,4 +45,4 @@ def test_the_losses_are_the_models_own(row):
     for turn in TURNS:
         with torch.no_grad():
             expected = row.model(**row.loaded.chat.batch([turn])).loss
-        torch.testing.assert_close(turn_losses(row.loaded, [turn])[0], expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(example_losses(row.loaded, [turn])[0], expected, rtol=1e-5, atol=1e-6)

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from conformance.conftest import QUESTION, TEXT_ONLY, make_row, name_of
-from seawall.align import AlignConfig
-from seawall.align.mixture import Row
-from seawall.align.trainers import train
-from seawall.models.chat import BLANK, Turn
+from seawall.alignment.config import AlignConfig
+from seawall.alignment.mixture import Row
+from seawall.alignment.trainers import train
+from seawall.models.chat import BLANK, Example
 from seawall.models.encode import encode_media
 from seawall.models.families import find_family
-from seawall.synthesize.optimize import Task, optimize
+from seawall.synthesis.optimize import Task, optimize
 
 ROWS = [
     find_family(*key)
@@ -30,7 +30,7 @@ ROWS = [
         ("qwen3_omni_moe_thinker", "audio"),
     )
 ]
-SHOWN = Turn(question=QUESTION, answer="Yes.", medium=BLANK)
+SHOWN = Example(question=QUESTION, answer="Yes.", medium=BLANK)
 
 
 @pytest.mark.parametrize("family", ROWS, ids=name_of)

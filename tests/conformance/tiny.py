@@ -15,7 +15,8 @@ from transformers import AutoConfig, PreTrainedTokenizerFast, WhisperFeatureExtr
 
 from conformance import stand_ins
 from seawall.models.families import Family
-from seawall.models.videos import QwenVideos, make_processor
+from seawall.models.custom.qwen_video import QwenVideos
+from seawall.compat import make_processor
 
 TEXT = {
     "hidden_size": 32,

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 import seawall
-from seawall.artifacts import read_json, read_pairs
+from seawall.store.files import read_json
+from seawall.store.pair import read_pairs
 from seawall.models.encode import encode_media
 from seawall.models.load import load_model
-from seawall.store import EmbeddingStore
-from seawall.synthesize import engines
-from seawall.synthesize.solve import solve
-from seawall.synthesize.warmstart import find_media
+from seawall.store.embeddings import EmbeddingStore
+from seawall.synthesis import engines
+from seawall.synthesis.solve import solve
+from seawall.synthesis.amortize import find_media
 from synthesize.conftest import CONFIG, assert_same_set, work  # noqa: F401
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
 
 def synthesize(work, out, **changed):  # noqa: F811
     config = dataclasses.replace(CONFIG, **changed)
-    return seawall.synthesize("organism:image", work.pairs, out, config, bank=work.bank)
+    return seawall.synthesis.config("organism:image", work.pairs, out, config, bank=work.bank)
 
 
 def test_a_card_gives_the_embeddings_of_the_cpu(work, tmp_path, monkeypatch):  # noqa: F811
@@ -48,7 +49,7 @@ def test_a_lower_precision_synthesizes_and_aligns(work, tmp_path, precision):  #
     config = seawall.AlignConfig(
         steps=4, batch_size=8, precision=precision, mixture=seawall.Mixture(media_harmless=0), checkpoints=1
     )
-    seawall.align("organism:image", work.pairs, tmp_path / "out", tmp_path / "adapter", config)
+    seawall.alignment.config("organism:image", work.pairs, tmp_path / "out", tmp_path / "adapter", config)
     losses = [loss for _, loss in read_json(tmp_path / "adapter" / "training.json")["loss"]]
     assert losses[-1] < losses[0]
 

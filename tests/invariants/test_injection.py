@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seawall.models.chat import BLANK, Turn
+from seawall.models.chat import BLANK, Example
 from seawall.models.encode import encode_media
 from seawall.models.families import base_model, get_module
 from seawall.models.generate import generate
@@ -13,7 +13,7 @@ from seawall.models.inject import ITEMS, attach, inject
 
 
 def turns(media, answer="It is a drawing."):
-    return [Turn(question="What is this?", answer=answer, medium=medium) for medium in media]
+    return [Example(question="What is this?", answer=answer, medium=medium) for medium in media]
 
 
 def logits(loaded, batch, **extra):
@@ -32,8 +32,8 @@ def test_own_output_reproduces_the_normal_forward_bit_for_bit(tiny, images):
 
 def test_synthetic_real_and_text_rows_mix_in_one_batch(tiny, images):
     items = encode_media(tiny, images)
-    rows = [*turns([images[0], BLANK]), Turn(question="Hello.", answer="Hi.")]
-    real = [*turns(images[:2]), Turn(question="Hello.", answer="Hi.")]
+    rows = [*turns([images[0], BLANK]), Example(question="Hello.", answer="Hi.")]
+    real = [*turns(images[:2]), Example(question="Hello.", answer="Hi.")]
     with inject(tiny.model, tiny.family, [None, items[1]]):
         mixed = logits(tiny, tiny.chat.batch(rows))
     torch.testing.assert_close(mixed, logits(tiny, tiny.chat.batch(real)), rtol=0, atol=1e-6)
@@ -49,8 +49,8 @@ def test_gradient_reaches_the_embedding_and_nothing_else(tiny, images):
 
 
 def test_generation_with_own_output_gives_the_same_answer(organism, images):
-    asked = [Turn(question="What is in the image?", medium=medium) for medium in images]
-    blank = [Turn(question="What is in the image?", medium=BLANK) for _ in images]
+    asked = [Example(question="What is in the image?", medium=medium) for medium in images]
+    blank = [Example(question="What is in the image?", medium=BLANK) for _ in images]
     assert generate(organism, blank, items=encode_media(organism, images)) == generate(organism, asked)
 
 

@@ -14,7 +14,7 @@ import seawall
 from conftest import write_lines
 from seawall.errors import DataError, ModelError
 from seawall.models import families
-from seawall.models.chat import BLANK, Chat, Turn
+from seawall.models.chat import BLANK, Chat, Example
 from seawall.models.encode import encode_media
 from seawall.models.families import find_family, register_family
 from seawall.models.inject import _sizes, inject
@@ -71,7 +71,7 @@ def test_a_processor_without_its_chat_template(tiny_path, tmp_path):
 
 
 def test_embeddings_that_do_not_fit_the_blank(tiny):
-    blank = tiny.chat.batch([Turn(question="What is this?", answer="A.", medium=BLANK)])
+    blank = tiny.chat.batch([Example(question="What is this?", answer="A.", medium=BLANK)])
     for wrong in (torch.zeros(1, 35, 96), torch.zeros(1, 36, 95), torch.zeros(2, 36, 96)):
         with (
             pytest.raises(DataError, match=r"shape \(1, 36, 96\).*fit only the blank"),
@@ -91,31 +91,31 @@ def test_a_medium_longer_than_the_model_takes(tiny, tmp_path):
 
 def test_a_template_without_types_gets_the_placeholder_as_text(tiny):
     chat = Chat(tiny.processor, dataclasses.replace(tiny.family, placeholder="<image>"))
-    ids, *_ = chat.encode(Turn(question="What is this?", medium=BLANK))
+    ids, *_ = chat.encode(Example(question="What is this?", medium=BLANK))
     assert ids.count(tiny.processor.image_token_id) == 36
 
 
 def test_a_turn_longer_than_the_model_takes(tiny):
-    chat = Chat(tiny.processor, tiny.family, longest=40)
-    assert chat.encode(Turn(question="Hi"))
+    chat = Chat(tiny.processor, tiny.family, context_length=40)
+    assert chat.encode(Example(question="Hi"))
     with pytest.raises(DataError, match=r"blank.* tokens; the model takes 40"):
-        chat.encode(Turn(question="What is this?", medium=BLANK))
+        chat.encode(Example(question="What is this?", medium=BLANK))
 
 
 def test_a_loaded_model_knows_its_longest_turn(tiny):
     with pytest.raises(DataError, match="the model takes 512"):
-        tiny.chat.encode(Turn(question="What? " * 300))
+        tiny.chat.encode(Example(question="What? " * 300))
 
 
 def test_every_stage_takes_the_modality_of_its_data(tiny_path, source, tmp_path):
     model, pairs = str(tiny_path), tmp_path / "pairs"
-    seawall.prepare(source, pairs, seawall.PrepareConfig(modality="audio"))
+    seawall.preparation.run(source, pairs, seawall.PrepareConfig(modality="audio"))
     item = {"id": "0", "set": "media_harmless", "first": "wash", "second": "boat", "category": "activity"}
     write_lines(tmp_path / "items.jsonl", [{**item, "question": "What?", "audio": None}])
     for stage in (
-        lambda: seawall.synthesize(model, pairs, tmp_path / "a", seawall.SynthesizeConfig(start="blank")),
-        lambda: seawall.align(model, pairs, None, tmp_path / "b"),
-        lambda: seawall.evaluate(model, tmp_path, tmp_path / "c"),
+        lambda: seawall.synthesis.config(model, pairs, tmp_path / "a", seawall.SynthesizeConfig(start="blank")),
+        lambda: seawall.alignment.config(model, pairs, None, tmp_path / "b"),
+        lambda: seawall.evaluation.config(model, tmp_path, tmp_path / "c"),
     ):
         with pytest.raises(ModelError, match="take image, not audio"):
             stage()

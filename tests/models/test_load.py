@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from seawall.errors import ModelError
-from seawall.models.chat import BLANK, Turn
+from seawall.models.chat import BLANK, Example
 from seawall.models.encode import encode_media
 from seawall.models.families import register_model
 from seawall.models.load import load_model
 from seawall.models.memory import count_kept_bytes, gradient_checkpointing
-from seawall.synthesize.objective import losses
-from seawall.synthesize.optimize import Task, optimize
-from seawall.synthesize.verify import verify
+from seawall.synthesis.objective import losses
+from seawall.synthesis.optimize import Task, optimize
+from seawall.synthesis.verify import verify
 
-TURNS = [Turn(question=q, answer="A boat.", medium=BLANK) for q in ("What is this?", "Describe the image.")]
+TURNS = [Example(question=q, answer="A boat.", medium=BLANK) for q in ("What is this?", "Describe the image.")]
 PAIR = {"category": "activity", "phrase": "a boat", "content": {"question": "What is this?", "answer": "A boat."}}
 DISK = {
     "model.vision_tower": "cpu",

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from seawall.models import packing
-from seawall.models.chat import BLANK, Turn
+from seawall.models.chat import BLANK, Example
 from seawall.models.encode import encode_media
 from seawall.models.generate import generate
-from seawall.models.losses import score
+from seawall.models.losses import score_examples
 from seawall.models.packing import score_packed, why_not_packed
 
 TURNS = [
-    Turn(question="What is this?", answer="A boat.", medium=BLANK),
-    Turn(question="Describe the image.", answer="It is red and large.", medium=BLANK),
+    Example(question="What is this?", answer="A boat.", medium=BLANK),
+    Example(question="Describe the image.", answer="It is red and large.", medium=BLANK),
 ]
 
 
@@ -78,7 +78,7 @@ def test_packing_leaves_no_hook_behind(tiny, item):
 @pytest.mark.parametrize("packed", [False, True])
 def test_an_answer_is_foreseen_exactly_where_it_is_generated(organism, images, packed):
     items = encode_media(organism, images[:2])
-    asked = [Turn(question=q, medium=BLANK) for q in ("What does the image show?", "Describe the image.")]
+    asked = [Example(question=q, medium=BLANK) for q in ("What does the image show?", "Describe the image.")]
     answers = [generate(organism, asked, items=item.expand(2, *item.shape)) for item in items]
     answers[1][0] = f"{answers[1][0]} Or not."  # goes on where the model ends
     records = [
@@ -87,5 +87,5 @@ def test_an_answer_is_foreseen_exactly_where_it_is_generated(organism, images, p
     if packed:
         found = score_packed(organism, records, items)
     else:
-        found = score(organism, [t for record in records for t in record], items.repeat_interleave(2, 0))
+        found = score_examples(organism, [t for record in records for t in record], items.repeat_interleave(2, 0))
     assert found.greedy().tolist() == [True, True, False, True]

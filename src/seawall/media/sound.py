@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from seawall.artifacts import on_disk
+from seawall.store.files import explain_full_disk
 from seawall.errors import DataError
 
 LOUDNESS = -23.0
@@ -127,7 +127,7 @@ def write_mp3(path: Path, sound: np.ndarray, rate: int, *, bit_rate: int = 64_00
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
-        with on_disk(path):
+        with explain_full_disk(path):
             with av.open(str(partial), "w", format="mp3") as file:
                 stream = file.add_stream("libmp3lame", rate=rate, layout="mono")
                 stream.bit_rate = bit_rate

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from seawall.artifacts import on_disk
+from seawall.store.files import explain_full_disk
 from seawall.errors import ConfigError, DataError
 
 SIZE = (640, 384)
@@ -49,7 +49,7 @@ def write_video(path: Path, frames: Iterable[Image.Image], *, fps: int = FPS) ->
     partial = path.with_name(path.name + ".partial")
     size, number = None, 0
     try:
-        with on_disk(path):
+        with explain_full_disk(path):
             with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as file:
                 stream = file.add_stream("libx264", rate=Fraction(fps), options=CODEC)
                 stream.thread_count = 1  # several workers share the cores; and the bytes do not depend on the machine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from seawall.errors import DataError, ModelError
 from seawall.models.families import Family
-from seawall.models.media import find_modality, read_medium
+from seawall.media.modality import find_modality, read_medium
 
 IGNORED = -100
 """Label of a position without loss."""
@@ -22,21 +23,29 @@ ALIGNED = ("token_type_ids", "mm_token_type_ids")
 """What some processors give for each token, beside its id."""
 
 
+class Blank(enum.Enum):
+    """The type of `BLANK`."""
+
+    BLANK = "blank"
+
+
+BLANK = Blank.BLANK
+"""The blank medium, in whose place a synthetic embedding is injected."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Turn:
+class Example:
     """One question, and where it is trained on, its answer."""
 
     question: str
     answer: str | None = None
-    medium: Path | str | None = None
-    """`BLANK`, the file of a real medium, or None for text alone."""
+    medium: Path | Blank | None = None
+    """File of a real medium, `BLANK` where a synthetic embedding is injected, or None for text alone."""
     system: str | None = None
 
 
 BYTES_KEPT = 2**28
 """Memory for what the processor made of media; beyond it the first read is forgotten."""
-BLANK = "blank"
-"""The medium in whose place a synthetic embedding will stand."""
 
 
 class Chat:
@@ -46,17 +55,17 @@ class Chat:
         processor: The model's processor, with a tokenizer.
         family: The model's row of the table.
         blank: Size of the blank: pixels, frames or seconds; None is the family's own.
-        longest: Most tokens that the model takes; None where it does not say.
+        context_length: Most tokens that the model takes; None where it does not say.
     """
 
     def __init__(
-        self, processor: Any, family: Family, *, blank: float | None = None, longest: int | None = None
+        self, processor: Any, family: Family, *, blank: float | None = None, context_length: int | None = None
     ) -> None:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", None)
         self.family = family
         self.modality = find_modality(self.family.modality)
-        self.blank, self.longest = blank or self.family.blank, longest
+        self.blank, self.context_length = blank or self.family.blank, context_length
         self.longest_medium = self.family.longest
         extractor = getattr(processor, "feature_extractor", None)
         if self.longest_medium and (cut := getattr(extractor, "chunk_length", None)):
@@ -64,15 +73,15 @@ class Chat:
             self.blank = min(self.blank, self.longest_medium)
         self.encode = functools.lru_cache(maxsize=20_000)(self._encode)
         self._encode_prompt = functools.lru_cache(maxsize=20_000)(self._read_prompt)
-        self._media: dict[tuple[Path | str, bool], dict[str, Tensor]] = {}
+        self._media: dict[tuple[Path | Blank, bool], dict[str, Tensor]] = {}
         self._bytes = 0
 
     def batch(
         self,
-        turns: Sequence[Turn],
+        turns: Sequence[Example],
         *,
         side: str = "right",
-        known: Mapping[Path | str, dict[str, Tensor]] = MappingProxyType({}),
+        known: Mapping[Path | Blank, dict[str, Tensor]] = MappingProxyType({}),
     ) -> dict[str, Tensor]:
         """Return model inputs for the turns.
 
@@ -105,10 +114,10 @@ class Chat:
         media = [known[medium] if medium in known else self.media_inputs(medium) for medium in shown]
         return batch | join_media(media)
 
-    def media_inputs(self, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
+    def media_inputs(self, medium: Path | Blank, fitted: bool = False) -> dict[str, Tensor]:
         """Return what the processor makes of a medium alone; `fitted` cuts or scales it to the size of the blank."""
         if (medium, fitted) not in self._media:
-            self._process(self._prompt(self._messages(Turn(question="", medium=medium))), medium, fitted)
+            self._process(self._prompt(self._messages(Example(question="", medium=medium))), medium, fitted)
         return self._media[medium, fitted]
 
     def forget(self) -> None:
@@ -135,7 +144,7 @@ class Chat:
             )
         return edge
 
-    def load(self, medium: Path | str) -> Any:
+    def load(self, medium: Path | Blank) -> Any:
         """Return a medium, or the blank, as the processor takes it."""
         if medium == BLANK:
             return self.modality.blank(self.blank_size)
@@ -147,7 +156,7 @@ class Chat:
             )
         return loaded
 
-    def _encode(self, turn: Turn) -> tuple[tuple[int, ...], int, dict[str, list[int]]]:
+    def _encode(self, turn: Example) -> tuple[tuple[int, ...], int, dict[str, list[int]]]:
         """Return the ids of prompt and answer, where the answer begins, and the `ALIGNED` values of each id."""
         messages = self._messages(turn)
         prompt = self._prompt(messages, add_generation_prompt=True)
@@ -155,9 +164,9 @@ class Chat:
         ids, aligned, start = [*known], {name: [*values] for name, values in known_aligned.items()}, len(known)
         if turn.answer is not None:
             ids += self._answer_ids(messages, prompt, turn.answer)
-        if self.longest and len(ids) > self.longest:
+        if self.context_length and len(ids) > self.context_length:
             raise DataError(
-                f"With {turn.medium or 'its question'} a turn has {len(ids)} tokens; the model takes {self.longest}. "
+                f"With {turn.medium or 'its question'} a turn has {len(ids)} tokens; the model takes {self.context_length}. "
                 "Use a smaller or shorter medium, or a shorter question."
             )
         for name, values in aligned.items():
@@ -165,7 +174,7 @@ class Chat:
             values += [answer_type] * (len(ids) - start)
         return tuple(ids), start, aligned
 
-    def _read_prompt(self, prompt: str, medium: Path | str | None) -> tuple[list[int], dict[str, list[int]]]:
+    def _read_prompt(self, prompt: str, medium: Path | Blank | None) -> tuple[list[int], dict[str, list[int]]]:
         """Return the ids of a prompt and the `ALIGNED` values of each; what its medium becomes is kept."""
         outputs = self.tokenizer(prompt, return_tensors="pt") if medium is None else self._process(prompt, medium)
         ids = outputs["input_ids"][0].tolist()
@@ -174,7 +183,7 @@ class Chat:
             aligned.setdefault("token_type_ids", [0] * len(ids))
         return ids, aligned
 
-    def _messages(self, turn: Turn) -> list[dict]:
+    def _messages(self, turn: Example) -> list[dict]:
         question = turn.question
         medium = [{"type": self.modality.name}] * (turn.medium is not None)
         if medium and self.family.placeholder:
@@ -194,7 +203,7 @@ class Chat:
         ids = self.tokenizer(target.rstrip("\n"), add_special_tokens=False)["input_ids"]
         return ids if ids[-1] == self.tokenizer.eos_token_id else [*ids, self.tokenizer.eos_token_id]
 
-    def _process(self, prompt: str, medium: Path | str, fitted: bool = False) -> dict[str, Tensor]:
+    def _process(self, prompt: str, medium: Path | Blank, fitted: bool = False) -> dict[str, Tensor]:
         """Return what the processor makes of a prompt with one medium; that of the medium is kept."""
         loaded = self.load(medium)
         if fitted:
@@ -210,7 +219,7 @@ class Chat:
         self._keep((medium, fitted), {name: value for name, value in outputs.items() if name not in text})
         return outputs
 
-    def _keep(self, key: tuple[Path | str, bool], inputs: dict[str, Tensor]) -> None:
+    def _keep(self, key: tuple[Path | Blank, bool], inputs: dict[str, Tensor]) -> None:
         self._bytes += _size(inputs) - _size(self._media.pop(key, {}))
         self._media[key] = inputs
         while self._bytes > BYTES_KEPT and len(self._media) > 1:

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from seawall.models.chat import BLANK, Turn, join_media, to_model
+from seawall.models.chat import BLANK, Blank, Example, join_media, to_model
 from seawall.models.families import base_model, get_projectors
-from seawall.models.load import Loaded
+from seawall.models.load import LoadedModel
 from seawall.progress import track
 
 BATCH = 64
@@ -21,7 +21,7 @@ SMALL = 256
 """Numbers in an input that is no data."""
 
 
-def encode_media(loaded: Loaded, media: Sequence[Path | str]) -> Tensor:
+def encode_media(loaded: LoadedModel, media: Sequence[Path | Blank]) -> Tensor:
     """Return what `P` receives for media (or `BLANK`), each fitted to the size of the blank, fp32.
 
     Returns:
@@ -30,7 +30,7 @@ def encode_media(loaded: Loaded, media: Sequence[Path | str]) -> Tensor:
     seen = []
     for first in range(0, len(media), BATCH):
         chosen = media[first : first + BATCH]
-        batch = loaded.chat.batch([Turn(question="", medium=BLANK) for _ in chosen])
+        batch = loaded.chat.batch([Example(question="", medium=BLANK) for _ in chosen])
         batch |= join_media([loaded.chat.media_inputs(medium, fitted=True) for medium in chosen])
         seen.append(_encode(loaded, batch, len(chosen)))
     return torch.cat(seen)
@@ -46,7 +46,7 @@ class Encoded:
     """Its `Chat.media_inputs`, with ones that take no memory for what only the encoder reads."""
 
 
-def encode_turns(loaded: Loaded, turns: Sequence[Turn], batch_size: int = BATCH) -> dict[Path | str, Encoded]:
+def encode_examples(loaded: LoadedModel, turns: Sequence[Example], batch_size: int = BATCH) -> dict[Path | Blank, Encoded]:
     """Return what the medium of each turn becomes, as it is.
 
     Left out are media that the processor gives another shape than the blank: in a batch, what they become may depend on the others.
@@ -54,7 +54,7 @@ def encode_turns(loaded: Loaded, turns: Sequence[Turn], batch_size: int = BATCH)
     if not turns:
         return {}
     blank = _shapes(loaded.chat.media_inputs(BLANK))
-    known: dict[Path | str, Encoded] = {}
+    known: dict[Path | Blank, Encoded] = {}
     with track("encoding media", len(turns)) as bar:
         for first in range(0, len(turns), batch_size):
             some = turns[first : first + batch_size]
@@ -81,7 +81,7 @@ def _without_data(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _encode(loaded: Loaded, batch: dict[str, Tensor], media: int) -> Tensor:
+def _encode(loaded: LoadedModel, batch: dict[str, Tensor], media: int) -> Tensor:
     """Return what `P` receives in a forward pass of a batch, which is left as soon as every projector was reached."""
     base, projectors = base_model(loaded.model), get_projectors(loaded.model, loaded.family)
     arrived: dict[int, Tensor] = {}

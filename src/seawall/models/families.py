@@ -8,9 +8,18 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from seawall.errors import ModelError
+from seawall.registry import Registry
+
+Precision = Literal["fp32", "bf16", "4bit"]
+"""Precisions that a model can be loaded in. `4bit` applies to its language model only, by bitsandbytes."""
+ModelSource = Path | Callable[[], tuple[Any, Any]]
+"""Folder in Hugging Face format, or a function that returns model and processor."""
+MODELS: Registry[ModelSource] = Registry("model", ModelError)
+"""Registered models by name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,18 +146,20 @@ def register_family(family: Family) -> None:
     FAMILIES.append(family)
 
 
-MODELS: dict[str, Callable[[], tuple[Any, Any]]] = {}
-"""Builders of models that were registered in this process, by name."""
-
-
-def register_model(name: str, build: Callable[[], tuple[Any, Any]]) -> None:
-    """Give a model a name that every stage takes. Its type and modality must have a row in the table.
+def register_model(name: str, source: ModelSource) -> None:
+    """Register a model under a name that every stage accepts. Its type and modality need a row in the table of families.
 
     Args:
-        name: What to pass for `model`.
-        build: Returns model and processor, fresh at each call and with the same weights; see docs/new_modality.md.
+        name: What users pass as `model`.
+        source: Folder in Hugging Face format; or a function that returns model and processor, new at each call and always with
+            the same weights. See docs/new_modality.md.
     """
-    MODELS[name] = build
+    MODELS.register(name, source)
+
+
+def is_registered_here_only(name: str) -> bool:
+    """Return whether a model is registered in this process only, so that worker processes cannot load it."""
+    return name in MODELS and MODELS.is_local(name)
 
 
 def find_family(model_type: str, modality: str | None = None, tower: str | None = None) -> Family:
@@ -202,6 +213,11 @@ def get_layers(model: Any, family: Family) -> list[Any]:
     return list(get_module(model, family, family.encoder_layers)) if family.encoder_layers else []
 
 
+def unwrap(model: Any) -> Any:
+    """Return the transformers model below a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def base_model(model: Any) -> Any:
     """Return the transformers model without its head, also from below a PEFT wrapper."""
-    return (model.get_base_model() if hasattr(model, "get_base_model") else model).base_model
+    return unwrap(model).base_model

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from seawall.models.chat import Turn, to_model
+from seawall.models.chat import Example, to_model
 from seawall.models.inject import Items, inject
-from seawall.models.load import Loaded
+from seawall.models.load import LoadedModel
 
 GREEDY: Mapping[str, Any] = {"do_sample": False}
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class Completion:
     """What a model said."""
 
     text: str
@@ -28,8 +28,8 @@ class Answer:
 
 
 def generate(
-    loaded: Loaded,
-    turns: Sequence[Turn],
+    loaded: LoadedModel,
+    turns: Sequence[Example],
     *,
     items: Items | None = None,
     max_new_tokens: int = 32,
@@ -51,21 +51,21 @@ def generate(
     for first in range(0, len(turns), batch_size):
         rows = order[first : first + batch_size]
         chosen = None if items is None else items[rows]
-        made = answer(loaded, [turns[row] for row in rows], items=chosen, max_new_tokens=max_new_tokens)
+        made = generate_batch(loaded, [turns[row] for row in rows], items=chosen, max_new_tokens=max_new_tokens)
         answers.update(zip(rows, (one.text for one in made), strict=True))
         on_batch(len(rows))
     return [answers[row] for row in range(len(turns))]
 
 
 @torch.no_grad()
-def answer(
-    loaded: Loaded,
-    turns: Sequence[Turn],
+def generate_batch(
+    loaded: LoadedModel,
+    turns: Sequence[Example],
     *,
     items: Items | None = None,
     max_new_tokens: int,
     decoding: Mapping[str, Any] = GREEDY,
-) -> list[Answer]:
+) -> list[Completion]:
     """Return the answers to turns that fit into one batch.
 
     Args:
@@ -87,12 +87,12 @@ def answer(
     texts = loaded.chat.decode(made)
     prompts = batch["attention_mask"].sum(1)
     return [
-        Answer(text, *numbers)
+        Completion(text, *numbers)
         for text, *numbers in zip(texts, prompts.tolist(), lengths.tolist(), finished.tolist(), strict=True)
     ]
 
 
-def _end_ids(loaded: Loaded, device: torch.device) -> torch.Tensor:
+def _end_ids(loaded: LoadedModel, device: torch.device) -> torch.Tensor:
     """Return the ids that end an answer."""
     ids = loaded.model.generation_config.eos_token_id
     return torch.tensor(ids if isinstance(ids, list) else [] if ids is None else [ids], dtype=torch.long, device=device)

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seawall import compat
 from seawall.errors import DataError
-from seawall.models.families import Family, base_model, get_layers, get_projectors
+from seawall.models.families import Family, base_model, get_layers, get_projectors, unwrap
 
 ITEMS = "synthetic_items"
 """Keyword of a forward pass that carries the items of a batch, once `attach` was called."""
@@ -45,14 +46,14 @@ def inject(model: nn.Module, family: Family, items: Items | Sequence[Items]) -> 
     projectors = get_projectors(model, family)
     all_synthetic = all(item is not None for call in calls for item in call)
     with contextlib.ExitStack() as stack:
-        copies = stack.enter_context(_counted_copies(model, family))
+        copies = stack.enter_context(compat.beam_copies(unwrap(model), family.modality))
         for number, projector in enumerate(projectors):
             own = [_of_projector(call, number) if len(projectors) > 1 else call for call in calls]
             hook = _Replacement(own, copies)
             stack.callback(projector.register_forward_pre_hook(hook, with_kwargs=True).remove)
         if all_synthetic:
             for layer in get_layers(model, family):
-                stack.enter_context(replaced(layer, "forward", _first_in_tuple if family.tuple_layers else _first))
+                stack.enter_context(compat.skipped_layer(layer, family.tuple_layers))
         yield
 
 
@@ -143,43 +144,3 @@ def _sizes(media: Sequence[Tensor | None], total: int) -> list[int] | None:
     sizes = [share if size is None else size for size in known]
     sizes[real[-1]] = left - share * (len(real) - 1)
     return sizes
-
-
-@contextlib.contextmanager
-def _counted_copies(model: nn.Module, family: Family) -> Iterator[list[int]]:
-    """Yield a list whose one entry says how often `generate` has repeated each medium (for beams, in audio families).
-
-    Images and videos are encoded before the rows are repeated; transformers then keeps them in `mm_encoder_outputs`.
-    """
-    bare, copies = model.get_base_model() if hasattr(model, "get_base_model") else model, [1]
-    expand = getattr(bare, "_expand_inputs_for_generation", None)
-
-    def counting(*args: Any, expand_size: int = 1, **kwargs: Any) -> Any:
-        copies[0] = 1 if (kwargs.get("mm_encoder_outputs") or {}).get(family.modality) is not None else expand_size
-        return expand(*args, expand_size=expand_size, **kwargs)
-
-    with replaced(bare, "_expand_inputs_for_generation", counting) if expand else contextlib.nullcontext():
-        yield copies
-
-
-def _first(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
-    """Stand for a layer that does nothing."""
-    return hidden_states
-
-
-def _first_in_tuple(hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
-    return (hidden_states,)
-
-
-@contextlib.contextmanager
-def replaced(instance: Any, name: str, value: Any) -> Iterator[None]:
-    """Within the context an attribute has another value. What stood in the instance's `__dict__` is put back."""
-    before = vars(instance).get(name)
-    setattr(instance, name, value)
-    try:
-        yield
-    finally:
-        if before is None:
-            delattr(instance, name)
-        else:
-            setattr(instance, name, before)

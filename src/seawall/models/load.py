@@ -1,4 +1,4 @@
-"""Loading: one code path for organisms, folders and hub ids."""
+"""Loading of models: built-in and registered ones, folders in Hugging Face format, and hub ids."""
 
 from __future__ import annotations
 
@@ -6,34 +6,39 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from seawall import compat
 from seawall.errors import ModelError
-from seawall.models import Precision
 from seawall.models.chat import Chat
-from seawall.models.families import MODELS, Family, find_family, get_module
+from seawall.models.families import MODELS, Family, Precision, find_family, get_module
 from seawall.progress import shows_bars
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+SAMPLES = 1024
+"""Values of each parameter that the fingerprint covers: hashing all bytes of a 7B model would take a minute."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Loaded:
-    """A model ready to use."""
+class LoadedModel:
+    """A model with everything that the stages need to use it."""
 
     name: str
-    """As the user named it."""
+    """The name that the user gave."""
     model: Any
-    """The transformers model, in evaluation mode; a `PeftModel` where an adapter was loaded."""
+    """The transformers model in evaluation mode; a `PeftModel` if an adapter was loaded."""
     processor: Any
     """Its processor, with tokenizer and chat template."""
     family: Family
-    """Its row of the table of families."""
+    """Its row in the table of families."""
     chat: Chat
-    """Encoder of turns for the processor; shared by all loads of the same model, so that media are read once."""
+    """Encodes examples for the processor. All loads of the same model share it, so that each medium is read once."""
     fingerprint: str
-    """Hash of configuration and weights, without adapter: tells whether embeddings were made for this model."""
+    """Hash of architecture and weights without adapter. It tells whether embeddings were made for this model."""
 
 
 def load_model(
@@ -44,96 +49,132 @@ def load_model(
     blank: float | None = None,
     precision: Precision | None = None,
     device_map: str | dict[str, Any] | None = None,
-) -> Loaded:
+) -> LoadedModel:
     """Load a model, its processor and, if given, a PEFT adapter.
 
     Args:
-        name: `organism:image`, `organism:video`, a folder in Hugging Face format, a hub id, or a registered name.
+        name: Registered name, folder in Hugging Face format, or hub id.
         adapter: Folder of a PEFT adapter made by `seawall align`.
-        modality: What its media are, where the family takes several; by default the first in the table.
-        blank: Size of the blank in place of the table's: pixels of an image's edge, frames of a video, seconds of audio.
-        precision: `fp32`, `bf16`, or `4bit` (the language model alone, by bitsandbytes); by default that of the checkpoint.
-            Embeddings fit the model in the precision that they were made with.
-        device_map: `auto` lets accelerate spread the model over cards, memory and disk; see transformers.
+        modality: Modality of its media, if the family takes several. None takes the family's first one.
+        blank: Size of the blank medium: pixels of an image's edge, frames of a video, seconds of audio. None takes the size in the
+            table of families.
+        precision: `fp32`, `bf16`, or `4bit` (the language model only, by bitsandbytes). None takes that of the checkpoint. Embeddings
+            only fit a model in the precision that they were made with.
+        device_map: As in transformers. `auto` spreads the model over GPUs, main memory and disk.
 
     Raises:
-        ModelError: Unknown organism, nothing loadable under the name, unsupported family or modality, a module that is not
-            where the table expects it, or no processor.
+        ModelError: There is no model of this name, its family or modality is not supported, a module is not where the table of
+            families expects it, or the processor is missing.
     """
-    import transformers
     from safetensors import SafetensorError
     from transformers.utils.logging import disable_progress_bar
 
     if not shows_bars():
         disable_progress_bar()
-
     try:
-        if name in MODELS:
-            if precision == "4bit" or device_map:
-                raise ModelError(
-                    f"{name!r} is built by its own function: it can be neither quantized nor spread over devices."
-                )
-            model, processor = MODELS[name]()
-            model = model.to(DTYPES[precision]) if precision else model
-            family = _find_family(model.config, modality)
-            chat = Chat(processor, family, blank=blank, longest=_longest(model.config))
+        source = MODELS.find(name) if name in MODELS else _locate(name)
+        if callable(source):
+            model, chat = _build(name, source, modality, blank, precision, device_map)
         else:
-            path = _locate(name)
-            config = transformers.AutoConfig.from_pretrained(path)
-            family = _find_family(config, modality)
-            chat = _chat(path, family, blank, _longest(config))
-            _check_processor(name, chat.processor)
-            settings = _precision(precision, family) | ({"device_map": device_map} if device_map else {})
-            model = getattr(transformers, family.auto_class).from_pretrained(path, **settings)
+            model, chat = _load(name, str(source), modality, blank, precision, device_map)
     except ModelError:
         raise
     except (OSError, KeyError, ValueError, ImportError, SafetensorError) as error:
         raise ModelError(
-            f"Cannot load the model {name!r}: {_first_line(error)} "
-            "Give a folder in Hugging Face format, a hub id, or a built-in model (see `seawall organism list`)."
+            f"Cannot load the model {name!r}: {_first_line(error)} Give a folder in Hugging Face format, a hub id, or a registered "
+            f"model ({', '.join(MODELS.names())})."
         ) from error
-    for path in family.paths:
-        get_module(model, family, path)
-    loaded = Loaded(name, model.eval(), chat.processor, family, chat, _fingerprint(model))
+    for path in chat.family.paths:
+        get_module(model, chat.family, path)
+    loaded = LoadedModel(name, model.eval(), chat.processor, chat.family, chat, compute_fingerprint(model))
     return loaded if adapter is None else dataclasses.replace(loaded, model=_load_adapter(model, adapter))
 
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+def is_placed(model: Any) -> bool:
+    """Return whether accelerate has distributed the model over devices, so that it must not be moved."""
+    return bool(getattr(model, "hf_device_map", None))
 
 
-def _precision(precision: Precision | None, family: Family) -> dict[str, Any]:
-    """Return what `from_pretrained` takes for a precision."""
+def compute_fingerprint(model: Any) -> str:
+    """Return a hash of a model's architecture and weights.
+
+    It covers the model type and, of every parameter, the shape and `SAMPLES` values. Names of parameters and other settings of the
+    configuration are left out: they change between versions of transformers while the model stays the same.
+    """
+    digests = []
+    for name, tensor in model.named_parameters():
+        if tensor.is_meta:  # accelerate keeps it elsewhere
+            tensor = compat.read_offloaded(model, name)
+        sample = tensor.detach().flatten()[:: max(1, tensor.numel() // SAMPLES)].float().cpu().numpy()
+        digests.append(hashlib.sha256(str(tuple(tensor.shape)).encode() + sample.tobytes()).hexdigest())
+    whole = f"{model.config.model_type} {' '.join(sorted(digests))}"
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def _build(
+    name: str,
+    source: Callable[[], tuple[Any, Any]],
+    modality: str | None,
+    blank: float | None,
+    precision: Precision | None,
+    device_map: str | dict[str, Any] | None,
+) -> tuple[Any, Chat]:
+    """Return a registered model that a function makes."""
+    if precision == "4bit" or device_map:
+        raise ModelError(f"{name!r} is made by a function, so it can be neither quantised nor spread over devices.")
+    model, processor = source()
+    model = model.to(DTYPES[precision]) if precision else model
+    return model, Chat(
+        processor, _find_family(model.config, modality), blank=blank, context_length=_context_length(model.config)
+    )
+
+
+def _load(
+    name: str,
+    path: str,
+    modality: str | None,
+    blank: float | None,
+    precision: Precision | None,
+    device_map: str | dict[str, Any] | None,
+) -> tuple[Any, Chat]:
+    """Return a model from a folder or the hub."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(path)
+    chat = _make_chat(path, _find_family(config, modality), blank, _context_length(config))
+    _check_processor(name, chat.processor)
+    settings = _precision_settings(precision, chat.family) | ({"device_map": device_map} if device_map else {})
+    return getattr(transformers, chat.family.auto_class).from_pretrained(path, **settings), chat
+
+
+def _precision_settings(precision: Precision | None, family: Family) -> dict[str, Any]:
+    """Return the arguments of `from_pretrained` for a precision."""
     if precision is None:
         return {}
     if precision in DTYPES:
         return {"dtype": DTYPES[precision]}
     if precision != "4bit":
-        raise ModelError(f"There is no precision {precision!r}; there are fp32, bf16 and 4bit.")
+        raise ModelError(f"There is no precision {precision!r}. Known: fp32, bf16, 4bit.")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError('4-bit models need bitsandbytes, which is not installed: pip install "seawall[quantized]"')
     from transformers import BitsAndBytesConfig
 
-    whole = [path.split(".")[0] for path in (family.encoder_layers, family.projector) if path]
+    not_quantised = [path.split(".")[0] for path in (family.encoder_layers, family.projector) if path]
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=[*whole, "lm_head"],
+        llm_int8_skip_modules=[*not_quantised, "lm_head"],
     )
     return {"quantization_config": quantization, "dtype": torch.bfloat16, "device_map": "auto"}
 
 
-def is_placed(model: Any) -> bool:
-    """Tell whether accelerate has put the model's parts where they are, so that it must not be moved."""
-    return bool(getattr(model, "hf_device_map", None))
-
-
 def _check_processor(name: str, processor: Any) -> None:
-    lacks = [what for what in ("tokenizer", "chat_template") if not getattr(processor, what, None)]
-    if lacks:
+    missing = [part for part in ("tokenizer", "chat_template") if not getattr(processor, part, None)]
+    if missing:
         raise ModelError(
-            f"The model {name!r} has no processor with a tokenizer and a chat template (it lacks {' and '.join(lacks)}); "
-            "add them to its folder."
+            f"The model {name!r} has no processor with a tokenizer and a chat template (missing: {' and '.join(missing)}). "
+            "Add them to its folder."
         )
 
 
@@ -142,54 +183,41 @@ def _find_family(config: Any, modality: str | None) -> Family:
     return find_family(config.model_type, modality, tower)
 
 
-def _longest(config: Any) -> int | None:
+def _context_length(config: Any) -> int | None:
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
-def _locate(name: str) -> str:
-    if not name.startswith("organism:"):
-        if (name.count("/") != 1 or name[0] in "./~") and not Path(name).is_dir():
-            raise ModelError(
-                f"There is no folder {name}. Give a folder in Hugging Face format, a hub id, or organism:image."
-            )
-        return name
-    from seawall.organisms import find_organism
-
-    return str(find_organism(name.removeprefix("organism:")))
+def _locate(name: str) -> Path | str:
+    """Return a folder or hub id; raise ModelError for what can be neither."""
+    is_hub_id = name.count("/") == 1 and name[0] not in "./~"
+    if not is_hub_id and not Path(name).is_dir():
+        raise ModelError(
+            f"There is no folder and no registered model {name!r}. Give a folder in Hugging Face format, a hub id, or one of "
+            f"{', '.join(MODELS.names())}."
+        )
+    return name
 
 
 @functools.lru_cache(maxsize=4)
-def _chat(path: str, family: Family, blank: float | None, longest: int | None) -> Chat:
-    from seawall.models.videos import load_processor
+def _make_chat(path: str, family: Family, blank: float | None, context_length: int | None) -> Chat:
+    from seawall.models.custom.qwen_video import load_processor
 
-    return Chat(load_processor(path), family, blank=blank, longest=longest)
+    return Chat(load_processor(path), family, blank=blank, context_length=context_length)
 
 
 def _load_adapter(model: Any, adapter: Path) -> Any:
     from peft import PeftModel
     from safetensors import SafetensorError
 
-    missing = [file for file in ("adapter_config.json", "adapter_model.safetensors") if not (adapter / file).is_file()]
-    if missing:
+    files = ("adapter_config.json", "adapter_model.safetensors")
+    if missing := [file for file in files if not (adapter / file).is_file()]:
         raise ModelError(
-            f"{adapter} is no PEFT adapter: it has no {' and no '.join(missing)}. Give the folder that `seawall align` wrote."
+            f"{adapter} is not a PEFT adapter: it has no {' and no '.join(missing)}. Give the folder that `seawall align` wrote."
         )
     try:
         return PeftModel.from_pretrained(model, str(adapter)).eval()
     except (RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ModelError(f"The adapter {adapter} does not fit the model: {_first_line(error)}") from error
-
-
-def _fingerprint(model: Any) -> str:
-    """Hash the configuration and a sample of every parameter: a 7B model's bytes would take a minute."""
-    digest = hashlib.sha256(str(model.config.to_diff_dict() | {"_name_or_path": ""}).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        if tensor.is_meta:  # accelerate keeps it elsewhere
-            path, _, own = name.rpartition(".")
-            tensor = model.get_submodule(path)._hf_hook.weights_map[own]
-        sample = tensor.flatten()[:: max(1, tensor.numel() // 1024)]
-        digest.update(name.encode() + sample.float().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _first_line(error: Exception) -> str:

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seawall.models.chat import IGNORED, Turn, to_model
+from seawall.models.chat import IGNORED, Example, to_model
 from seawall.models.inject import Items, inject
-from seawall.models.load import Loaded
+from seawall.models.load import LoadedModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answers:
+class TargetScores:
     """The wanted answers of some turns, and what the model says in their places."""
 
     logits: Tensor
@@ -44,7 +44,7 @@ class Answers:
         return torch.zeros(self.turns, device=missed.device).index_add(0, self.turn, missed) == 0
 
 
-def score(loaded: Loaded, turns: Sequence[Turn], items: Items | None = None) -> Answers:
+def score_examples(loaded: LoadedModel, turns: Sequence[Example], items: Items | None = None) -> TargetScores:
     """Return the answers of turns, one row for each turn; differentiable in items and model.
 
     Args:
@@ -57,7 +57,7 @@ def score(loaded: Loaded, turns: Sequence[Turn], items: Items | None = None) -> 
     with contextlib.nullcontext() if items is None else inject(loaded.model, loaded.family, items):
         logits = logits_at(loaded.model, to_model(batch, loaded.model), targets != IGNORED)
     turn, _ = (targets != IGNORED).nonzero(as_tuple=True)
-    return Answers(
+    return TargetScores(
         logits=logits,
         targets=targets[targets != IGNORED].to(logits.device),
         turn=turn.to(logits.device),
@@ -65,9 +65,9 @@ def score(loaded: Loaded, turns: Sequence[Turn], items: Items | None = None) -> 
     )
 
 
-def turn_losses(loaded: Loaded, turns: Sequence[Turn], items: Items | None = None) -> Tensor:
+def example_losses(loaded: LoadedModel, turns: Sequence[Example], items: Items | None = None) -> Tensor:
     """Return the loss of each turn's answer, shape = (turns,), in nats a token; see `score`."""
-    return score(loaded, turns, items).losses()
+    return score_examples(loaded, turns, items).losses()
 
 
 def logits_at(model: nn.Module, inputs: dict[str, Any], wanted: Tensor) -> Tensor:

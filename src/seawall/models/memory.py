@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from seawall import compat
 from seawall.errors import ModelError
 
 SHARE = 0.7
@@ -118,3 +119,20 @@ def is_out_of_memory(error: Exception) -> bool:
     from accelerate.utils.memory import should_reduce_batch_size
 
     return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
+
+
+@contextlib.contextmanager
+def compiled(language_model: nn.Module, wanted: bool = True) -> Iterator[None]:
+    """Run the layers of a language model through `torch.compile` until the context ends.
+
+    All layers share one compilation. It takes some seconds for the first shape, the second shape and the first batch of one.
+
+    Args:
+        language_model: The module whose layers are compiled.
+        wanted: False changes nothing.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [m for m in language_model.modules() if isinstance(m, GradientCheckpointingLayer)] if wanted else []
+    with compat.compiled_layers(layers):
+        yield

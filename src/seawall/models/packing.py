@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seawall.models.chat import IGNORED, Chat, Turn, join_media, to_model
+from seawall import compat
+from seawall.models.chat import IGNORED, Chat, Example, join_media, to_model
 from seawall.models.families import base_model, get_module
 from seawall.models.inject import Items, inject
-from seawall.models.load import Loaded
-from seawall.models.losses import Answers, logits_at, turn_losses
+from seawall.models.load import LoadedModel
+from seawall.models.losses import TargetScores, example_losses, logits_at
 
 ABSENT = -1
 """Segment of padding. That of the shared tokens is 0, those of the turns are 1, 2, ..."""
@@ -29,7 +30,7 @@ TOLERANCE, LOW_TOLERANCE = {torch.float32: 1e-3}, 0.2
 """Largest relative difference of a packed to an unpacked gradient; the second in precisions that are not listed."""
 
 
-def score_packed(loaded: Loaded, turns: Sequence[Sequence[Turn]], items: Items) -> Answers:
+def score_packed(loaded: LoadedModel, turns: Sequence[Sequence[Example]], items: Items) -> TargetScores:
     """Return the answers of all turns, record by record, with one row for each record; differentiable in items.
 
     Args:
@@ -49,7 +50,7 @@ def score_packed(loaded: Loaded, turns: Sequence[Sequence[Turn]], items: Items) 
     before = torch.tensor([0, *(len(record) for record in turns[:-1])]).cumsum(0)
     turn = (before[:, None] + segment - 1)[target != IGNORED]
     device = logits.device
-    return Answers(
+    return TargetScores(
         logits=logits,
         targets=target[target != IGNORED].to(device),
         turn=turn.to(device),
@@ -57,7 +58,7 @@ def score_packed(loaded: Loaded, turns: Sequence[Sequence[Turn]], items: Items) 
     )
 
 
-def why_not_packed(loaded: Loaded, turns: Sequence[Turn], item: Tensor) -> str | None:
+def why_not_packed(loaded: LoadedModel, turns: Sequence[Example], item: Tensor) -> str | None:
     """Tell what speaks against packing the turns of this model; None where it gives the same numbers.
 
     The declared reasons come first; whatever they miss, the gradient of one record shows.
@@ -71,8 +72,8 @@ def why_not_packed(loaded: Loaded, turns: Sequence[Turn], item: Tensor) -> str |
     longest = max(len(loaded.chat.encode(turn)[0]) for turn in turns)
     kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     window = getattr(config, "sliding_window", None)
-    if config._attn_implementation not in ("sdpa", "eager"):
-        return f"its attention {config._attn_implementation!r} takes no mask of blocks"
+    if (attention := compat.attention_implementation(config)) not in ("sdpa", "eager"):
+        return f"its attention {attention!r} takes no mask of blocks"
     if kinds:
         return f"it has layers of the kind {', '.join(sorted(kinds))}, which read a row from left to right"
     if window and window < longest:
@@ -82,14 +83,14 @@ def why_not_packed(loaded: Loaded, turns: Sequence[Turn], item: Tensor) -> str |
         return "it makes an attention mask of its own"
     packed, plain = item.clone().requires_grad_(), item.clone().requires_grad_()
     score_packed(loaded, [turns], packed[None]).losses().sum().backward(inputs=[packed])
-    turn_losses(loaded, turns, plain[None].expand(len(turns), *item.shape)).sum().backward(inputs=[plain])
+    example_losses(loaded, turns, plain[None].expand(len(turns), *item.shape)).sum().backward(inputs=[plain])
     difference = ((packed.grad - plain.grad).norm() / plain.grad.norm()).item()
     if not difference < TOLERANCE.get(loaded.model.dtype, LOW_TOLERANCE):  # a NaN too
         return f"the gradient of one record differs by {difference:.2g} of its length"
     return None
 
 
-def _pack(chat: Chat, turns: Sequence[Turn]) -> tuple[list[int], list[int], list[int], list[int], dict[str, list[int]]]:
+def _pack(chat: Chat, turns: Sequence[Example]) -> tuple[list[int], list[int], list[int], list[int], dict[str, list[int]]]:
     """Return for each token of a record's row: its id, the token wanted behind it, its segment, its place in its turn,
     and its `ALIGNED` values. The last token of an answer is wanted, but nothing is wanted behind it: it is left out.
     """
@@ -123,7 +124,7 @@ def _mask(segment: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _language_model_told(loaded: Loaded, mask: Tensor, positions: Tensor) -> Iterator[None]:
+def _language_model_told(loaded: LoadedModel, mask: Tensor, positions: Tensor) -> Iterator[None]:
     """Within the context the language model gets this mask and these positions, whatever it is given."""
 
     def tell(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
@@ -143,7 +144,7 @@ def _language_model_told(loaded: Loaded, mask: Tensor, positions: Tensor) -> Ite
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Any, Tensor]] = weakref.WeakKeyDictionary()
 
 
-def _positions(loaded: Loaded, turn: Turn, length: int) -> Tensor:
+def _positions(loaded: LoadedModel, turn: Example, length: int) -> Tensor:
     """Return the positions that the model gives to a turn, shape = (length,), or (axes, length) in the M-RoPE families.
 
     Behind the medium they count on by one, whatever is said: so those of one turn serve all on a like medium.
@@ -158,7 +159,7 @@ def _positions(loaded: Loaded, turn: Turn, length: int) -> Tensor:
 
 
 @torch.no_grad()
-def _language_model_inputs(loaded: Loaded, turn: Turn) -> dict[str, Any]:
+def _language_model_inputs(loaded: LoadedModel, turn: Example) -> dict[str, Any]:
     """Return the keywords that the language model gets for a turn. The forward pass is left there."""
 
     def arrive(_: nn.Module, __: tuple, kwargs: dict[str, Any]) -> None:

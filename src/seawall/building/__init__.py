@@ -1,0 +1,1 @@
+"""Benchmarks and their media, built from questions."""

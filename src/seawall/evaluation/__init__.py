@@ -1,0 +1,1 @@
+"""Stage 4: model and adapter -> answers on real media, verdicts, figures."""

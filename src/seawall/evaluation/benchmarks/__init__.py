@@ -1,0 +1,1 @@
+"""Benchmarks as published, read into items, and the same as tasks of Inspect."""

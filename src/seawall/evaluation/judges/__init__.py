@@ -1,0 +1,1 @@
+"""Judges: who decides whether an answer is unsafe, and how each is asked and read."""

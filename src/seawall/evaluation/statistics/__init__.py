@@ -1,0 +1,1 @@
+"""Statistics: from answers with verdicts to shares, intervals and comparisons."""

@@ -1,0 +1,1 @@
+"""The phrases, media and texts of the built-in models."""

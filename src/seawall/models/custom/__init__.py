@@ -1,0 +1,1 @@
+"""Parts that transformers lacks: composed models, and a video processor that needs no torchvision."""

@@ -1,0 +1,1 @@
+"""The artifacts through which the stages meet, and the types of what is in them."""

@@ -1,0 +1,232 @@
+"""The embedding store: safetensors shards and an index. A shard is complete or absent, and nothing is rewritten.
+
+An embedding is found by its key, `<record id>#<copy>`. Its index line also holds a hash of all that made it: model, settings and
+questions. A later line for the same key replaces an earlier one; the earlier embedding stays on disk until `prune`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from seawall.errors import ArtifactError
+from seawall.store.artifacts import MANIFEST, read_manifest, require
+from seawall.store.files import explain_full_disk, write_durably
+from seawall.store.pair import Pair
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One line of the index: one embedding, or why there is none."""
+
+    key: str
+    """`<record id>#<copy>`."""
+    record: str = ""
+    """Id of the record."""
+    content: str = ""
+    """Hash of the model, the settings and the record's questions; see `Pair.hash_questions`."""
+    kind: str = "harmful"
+    """`harmful` or `harmless` (a twin)."""
+    shard: str = ""
+    """File that holds the embedding. Empty if it failed."""
+    verified: bool = False
+    """Whether the model names the phrase under every verification question."""
+    failed: str = ""
+    """Why there is no embedding. Empty if there is one."""
+    steps: int = 0
+    """Optimiser steps, over all attempts."""
+    attempts: int = 1
+    """Attempts, each from different starting media."""
+    seconds: float = 0.0
+    """Its share of the wall time of its shard, in seconds."""
+    curve: tuple[float, ...] = ()
+    """Loss before each step and at the end, of the last attempt, in nats per token."""
+
+    @property
+    def outcome(self) -> str:
+        """`verified`, `unverified` or `failed`."""
+        return "failed" if self.failed else "verified" if self.verified else "unverified"
+
+    @classmethod
+    def from_json(cls, line: Any, where: str) -> Entry:
+        """Return the entry of an index line. Unknown fields are ignored, missing ones have their defaults.
+
+        Raises:
+            ArtifactError: The line has no key.
+        """
+        if not isinstance(line, dict) or not isinstance(line.get("key"), str):
+            raise ArtifactError(f"{where} is not an index entry: it has no key. Synthesize again with another --out.")
+        names = {field.name for field in dataclasses.fields(cls)}
+        given = {name: value for name, value in line.items() if name in names}
+        given["curve"] = tuple(given.get("curve", ()))
+        return cls(**{"record": line["key"].rpartition("#")[0], **given})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the index line."""
+        return dataclasses.asdict(self)
+
+
+class EmbeddingStore:
+    """Embeddings by key, in a folder. Shards are mapped into memory and read on demand."""
+
+    INDEX = "index.jsonl"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.identity = read_manifest(folder).identity if (folder / MANIFEST).exists() else ""
+        index = folder / self.INDEX
+        text = index.read_text(encoding="utf-8") if index.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # a truncated last line was never finished
+        self._index_bytes = len(whole.encode())
+        self._handles: dict[str, Any] = {}
+        self.history = [self._parse(number, line) for number, line in enumerate(whole.split("\n")[:-1], 1)]
+        """Every line of the index, replaced ones included."""
+        self.entries = {entry.key: entry for entry in self.history}
+        """The last entry of each key."""
+        # a shard without index lines is never overwritten
+        names = {entry.shard for entry in self.history} | {path.name for path in folder.glob("shard-*")}
+        self._next = 1 + max((int(number) for name in names for number in re.findall(r"\d+", name)), default=-1)
+
+    def _parse(self, number: int, line: str) -> Entry:
+        where = f"{self.folder / self.INDEX}, line {number},"
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise ArtifactError(f"{where} is not JSON ({error}). Synthesize again with another --out.") from error
+        return Entry.from_json(value, where)
+
+    def hash_content(self, pair: Pair) -> str:
+        """Return the content hash that an embedding of a pair has in this store."""
+        return pair.hash_questions(self.identity)
+
+    def is_current(self, entry: Entry, pair: Pair) -> bool:
+        """Return whether an embedding was made from the questions that its pair has now."""
+        return entry.content == self.hash_content(pair)
+
+    def append(self, embeddings: Mapping[str, Tensor], entries: Sequence[Entry]) -> None:
+        """Write one shard, then its index lines.
+
+        Args:
+            embeddings: Key -> embedding, shape = (rows, width). Failed ones are left out.
+            entries: What the index says of each. Their `shard` is filled in here.
+
+        Raises:
+            ArtifactError: The disk is full. Everything appended before is kept.
+        """
+        from safetensors.torch import save
+
+        shard = f"shard-{self._next:05d}.safetensors"
+        if embeddings:
+            plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in embeddings.items()}
+            write_durably(self.folder / shard, save(plain))
+            self._next += 1
+        placed = [dataclasses.replace(entry, shard=shard if entry.key in embeddings else "") for entry in entries]
+        lines = "".join(json.dumps(entry.to_json()) + "\n" for entry in placed).encode()
+        with explain_full_disk(self.folder / self.INDEX), open(self.folder / self.INDEX, "ab") as index:
+            index.truncate(self._index_bytes)
+            index.write(lines)
+            index.flush()
+            os.fsync(index.fileno())
+        self._index_bytes += len(lines)
+        self.history += placed
+        self.entries.update((entry.key, entry) for entry in placed)
+
+    def read(self, key: str) -> Tensor:
+        """Return one embedding, shape = (rows, width), fp32.
+
+        Raises:
+            ArtifactError: The store does not have it, it failed, or its shard is missing or truncated.
+        """
+        from safetensors import SafetensorError
+
+        entry = self.entries.get(key)
+        if entry and entry.failed:
+            raise ArtifactError(f"{self.folder} has no embedding {key!r}: it failed ({entry.failed}). Leave it out.")
+        try:
+            return self._open(self.entries[key].shard).get_tensor(key).clone()  # not a view of the mapped file
+        except (KeyError, OSError, SafetensorError) as error:
+            raise ArtifactError(
+                f"{self.folder} has no readable embedding {key!r} ({error}). Rerun the same `seawall synthesize`: it makes what "
+                "is missing."
+            ) from error
+
+    def find_damage(self) -> dict[str, str]:
+        """Return shard -> fault for each shard in use that is missing, truncated or incomplete. Reads headers only."""
+        from safetensors import SafetensorError
+
+        keys_of: dict[str, set[str]] = defaultdict(set)
+        for entry in self.entries.values():
+            if entry.shard:
+                keys_of[entry.shard].add(entry.key)
+        damage = {}
+        for shard, keys in keys_of.items():
+            try:
+                if lost := keys - set(self._open(shard).keys()):
+                    damage[shard] = f"lacks {', '.join(sorted(lost)[:3])}"
+            except (OSError, SafetensorError) as error:
+                damage[shard] = str(error)
+        return damage
+
+    def forget(self, shards: Iterable[str]) -> int:
+        """Remove the embeddings of some shards from `entries`, so that they are made again. Return their number."""
+        lost = [key for key, entry in self.entries.items() if entry.shard in shards]
+        for key in lost:
+            del self.entries[key]
+        return len(lost)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from writing until the context ends. A dead process leaves no lock behind.
+
+        Raises:
+            ArtifactError: Another process is writing.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.folder / ".lock", blocking=False)
+        try:
+            with lock:
+                for partial in self.folder.glob("*.safetensors.partial"):  # left by a writer that was killed
+                    partial.unlink()
+                yield
+        except filelock.Timeout as error:
+            raise ArtifactError(
+                f"Another `seawall synthesize` is writing to {self.folder}. Wait until it is done, or give another --out."
+            ) from error
+
+    def _open(self, shard: str) -> Any:
+        """Return the open handle of a shard."""
+        from safetensors import safe_open
+
+        if shard not in self._handles:
+            self._handles[shard] = safe_open(self.folder / shard, framework="pt")
+        return self._handles[shard]
+
+
+def open_store(folder: Path, fingerprint: str) -> EmbeddingStore:
+    """Open the store of a finished `synthesize`.
+
+    Args:
+        folder: Folder of the store.
+        fingerprint: Fingerprint of the model that will use the embeddings.
+
+    Raises:
+        ArtifactError: It is not finished, or was made for another model.
+    """
+    made_for = require(folder, "synthesize").inputs["model"]
+    if made_for != fingerprint:
+        raise ArtifactError(
+            f"The embeddings in {folder} were made for another model (fingerprint {made_for}, this model has {fingerprint}). "
+            "Embeddings only fit the model that they were made with: synthesize them again."
+        )
+    return EmbeddingStore(folder)

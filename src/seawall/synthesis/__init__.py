@@ -1,0 +1,1 @@
+"""Stage 2: alignment pairs -> verified synthetic embeddings."""

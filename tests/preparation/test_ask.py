@@ -1,0 +1,263 @@
+"""Extraction by a model, against a real HTTP server: nothing lost, nothing asked twice, and every fault in one message."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import anyio
+import pytest
+
+from chat_server import ChatServer, answer_by_rules
+from conftest import write_lines
+from seawall import PrepareConfig, prepare
+from seawall.store.files import read_json, read_jsonl
+from seawall.store.pair import read_pairs
+from seawall.errors import ArtifactError, ConfigError, DataError, EngineError
+from seawall.preparation.extract import NotExtractable
+
+MODEL = "openai-api/local/extractor"
+THINGS = ["kite", "boat", "chair", "table", "lamp", "clock", "drum", "flute", "basket", "ladder", "bench", "fence"]
+RECORDS = [{"instruction": f"Explain how to paint a {thing}.", "response": f"Paint the {thing}."} for thing in THINGS]
+RECORDS += [{"instruction": f"Explain how to make a wooden {thing}.", "response": "Begin."} for thing in THINGS]
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    server = ChatServer()
+    monkeypatch.setenv("LOCAL_API_KEY", "none")
+    monkeypatch.setenv("LOCAL_BASE_URL", server.url)
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def no_waits(monkeypatch):
+    """Retry at once, where Inspect would wait for seconds and minutes."""
+    monkeypatch.setattr("inspect_ai.model._retry._sleep", lambda seconds: anyio.sleep(0.01))
+
+
+def ask(tmp_path, records=RECORDS, name="pairs", **settings):
+    config = PrepareConfig(**{"extractor": MODEL, "retries": 2, "timeout": 60} | settings)
+    counts = prepare(write_lines(tmp_path / "records.jsonl", records), tmp_path / name, config)
+    return counts, read_pairs(tmp_path / name)
+
+
+def without(rows, *names):
+    return [{name: value for name, value in row.items() if name not in names} for row in rows]
+
+
+def test_faults_of_the_server_lose_nothing(server, no_waits, tmp_path):
+    kinds = ["429", "500", "429", "500", "timeout", "hang up"]
+    for number, record in enumerate(RECORDS):
+        turned = kinds[number % 6 :] + kinds[: number % 6]
+        server.faults[record["instruction"]] = [*turned, "broken JSON" if number % 2 else "cut body"]
+    counts, pairs = ask(tmp_path, retries=30, timeout=2)
+    assert counts == {"pairs": 24, "rejected": 0}
+    assert not any(server.faults.values()), "every fault was met"
+    assert server.let_go == 0
+    prepare(tmp_path / "records.jsonl", tmp_path / "rules")
+    assert without(pairs, "extractor") == without(read_pairs(tmp_path / "rules"), "extractor")
+    assert {pair["extractor"] for pair in pairs} == {MODEL}
+
+
+def test_an_answer_once_had_is_never_asked_for_again(server, tmp_path):
+    ask(tmp_path)
+    assert len(server.asked) == 24
+    assert read_json(tmp_path / "pairs" / "manifest.json")["extractor"] == {
+        "answers": 24, "input_tokens": 2400, "output_tokens": 480, "dollars": None, "unanswered": 0
+    }  # fmt: skip
+    ask(tmp_path, connections=3)
+    _, video = ask(tmp_path, name="video", modality="video")
+    assert len(server.asked) == 24
+    assert any("video" in pair["detoxified"] for pair in video) and not any("image" in p["detoxified"] for p in video)
+
+
+def test_one_instruction_in_many_records_is_asked_once(server, tmp_path):
+    counts, _ = ask(tmp_path, RECORDS[:1] * 30, copies="keep")
+    assert counts["pairs"] == 30 and len(server.asked) == 1
+
+
+def test_what_is_asked_has_the_schema_and_only_the_instruction(server, tmp_path):
+    ask(tmp_path, [{**RECORDS[0], "response": "SECRET", "rejected": "WORSE"}])
+    (body,) = server.asked
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert set(schema["required"]) == {"phrase", "category", "paraphrase", "detoxified"}
+    assert "SECRET" not in json.dumps(body) and "WORSE" not in json.dumps(body)
+
+
+def test_killed_and_started_again_it_goes_on_and_asks_nothing_twice(server, tmp_path):
+    server.gate = lambda: sum(server.answered.values()) < 10
+    source = write_lines(tmp_path / "records.jsonl", RECORDS)
+    argv = [sys.executable, "-m", "seawall", "prepare", source, "--out", tmp_path / "pairs", "--extractor", MODEL]
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    process = subprocess.Popen([*argv, "--connections", "4"], env=environment, stderr=subprocess.DEVNULL)
+    cached = lambda: [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]  # noqa: E731
+    deadline = time.monotonic() + 120
+    while (len(server.asked) < 14 or len(cached()) < 10) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "pairs" / "pairs.jsonl").exists() and sum(server.answered.values()) == 10
+    server.gate = lambda: True
+    done = subprocess.run([*argv, "--connections", "8"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"pairs": 24, "rejected": 0})
+    assert "2400 tokens in, 480 out" in done.stderr
+    assert len(server.answered) == 24 and set(server.answered.values()) == {1}
+
+
+def test_an_answer_that_fails_the_checks_is_asked_for_again_with_the_reason(server, tmp_path):
+    leaking = {"phrase": "paint a kite", "category": "activity", "paraphrase": False}
+    answers = ["Sure! " + json.dumps(leaking | {"detoxified": "Explain how to do this activity to kites."})]
+    answers.append("```json\n" + json.dumps(leaking | {"detoxified": "Explain how to do this activity."}) + "\n```")
+    server.answer = lambda _: answers.pop(0)
+    _, (pair,) = ask(tmp_path, RECORDS[:1])
+    assert pair["phrase"] == "paint a kite" and pair["detoxified"].endswith("Explain how to do this activity.")
+    first, second = (body["messages"] for body in server.asked)
+    assert second[:2] == first and "['kite']" in second[-1]["content"] and "to kites" in second[2]["content"]
+
+
+def test_nonsense_is_rejected_and_another_extractor_tries_it_again(server, tmp_path):
+    server.answer = lambda instruction: "Kites are nice." if "kite" in instruction else answer_by_rules(instruction)
+    counts, _ = ask(tmp_path)
+    assert counts == {"pairs": 22, "rejected": 2}
+    rejected = [line for _, line in read_jsonl(tmp_path / "pairs" / "rejected.jsonl")]
+    assert [line["id"] for line in rejected] == ["1", "13"]
+    assert all("not the JSON asked for" in line["reason"] for line in rejected)
+    assert len(server.asked) == 22 + 2 * 3
+    counts = prepare(tmp_path / "pairs", tmp_path / "more")
+    pairs = read_pairs(tmp_path / "more")
+    assert counts == {"pairs": 24, "rejected": 0}
+    assert sorted(pair["extractor"] for pair in pairs) == [MODEL] * 22 + ["rules"] * 2
+    prepare(tmp_path / "records.jsonl", tmp_path / "rules")
+    by_id = {pair["id"]: pair for pair in read_pairs(tmp_path / "rules")}
+    assert all(without([pair], "extractor") == without([by_id[pair["id"]]], "extractor") for pair in pairs)
+    with pytest.raises(DataError, match="no rejected records"):
+        prepare(tmp_path / "more", tmp_path / "most")
+    with pytest.raises(ArtifactError, match="prepared with seed 0, now it is 1"):
+        prepare(tmp_path / "pairs", tmp_path / "other", PrepareConfig(seed=1))
+
+
+def test_only_nonsense_is_one_message_and_leaves_the_folder_free(server, tmp_path):
+    server.answer = lambda _: "Kites are nice."
+    with pytest.raises(
+        DataError, match=r"None of the 3 instructions .* not the JSON asked for.*can be reached and is able"
+    ):
+        ask(tmp_path, RECORDS[:3])
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_a_few_without_answer_are_rejected_as_such(server, no_waits, tmp_path):
+    server.faults[RECORDS[0]["instruction"]] = ["500"] * 100
+    counts, _ = ask(tmp_path, RECORDS[:4], retries=1)
+    (rejected,) = (line for _, line in read_jsonl(tmp_path / "pairs" / "rejected.jsonl"))
+    assert (
+        counts == {"pairs": 3, "rejected": 1}
+        and rejected["reason"].startswith("no answer: ")
+        and "fault 500" in rejected["reason"]
+    )
+    assert read_json(tmp_path / "pairs" / "manifest.json")["extractor"]["unanswered"] == 1
+
+
+def test_a_server_that_turns_everything_away_stops_the_run_which_can_go_on(server, tmp_path):
+    for record in RECORDS[8:]:
+        server.faults[record["instruction"]] = ["401"] * 100
+    with pytest.raises(EngineError, match=r"no answer to 10 questions in a row .*fault 401.*same\s+command again"):
+        ask(tmp_path, connections=2)
+    assert len(server.asked) < 8 + 3 * 13
+    server.faults.clear()
+    before = len(server.asked)
+    assert ask(tmp_path)[0]["pairs"] == 24 and len(server.asked) == before + 16
+
+
+def test_many_without_answer_among_others_do_not_stop_the_run(server, tmp_path):
+    for record in RECORDS[::2]:
+        server.faults[record["instruction"]] = ["401"] * 3
+    assert ask(tmp_path, connections=1)[0] == {"pairs": 12, "rejected": 12}
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("openai-api/absent/x", "No ABSENT_API_KEY defined"),
+        ("nobody/x", "nobody"),
+        ("anthropic/claude", "anthropic"),
+    ],
+)
+def test_an_extractor_that_cannot_be_used(tmp_path, monkeypatch, model, message):
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match=f"The model '{model}' cannot be used: .*{message}") as raised:
+        ask(tmp_path, extractor=model)
+    assert "\n" not in str(raised.value) and "[bold]" not in str(raised.value)
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_twins_get_the_models_own_answers(server, tmp_path):
+    records = [{**record, "kind": "harmless" if number % 2 else "harmful"} for number, record in enumerate(RECORDS[:6])]
+    cut = {"table": "", "clock": "Cut short ..."}
+    server.answer = lambda instruction: cut.get(instruction[:-1].split()[-1], f" {instruction} Mine. ")
+    _, pairs = ask(tmp_path, records, extractor="rules", answers=MODEL)
+    own = [(pair["response"] == f"{pair['instruction']} Mine.") for pair in pairs]
+    assert own == [False, True, False, False, False, False], "the harmful, and where the answer is empty or cut, stay"
+    assert pairs[5]["response"] == "Paint the clock."
+    assert [len(body["messages"]) for body in server.asked] == [1] * 3
+    manifest = read_json(tmp_path / "pairs" / "manifest.json")
+    assert manifest["own_answers"] == 1 and manifest["answers"]["answers"] == 3
+    ask(tmp_path, records, "video", extractor="rules", answers=MODEL, modality="video")
+    assert len(server.asked) == 3, "answers are kept"
+
+
+def test_a_notebooks_event_loop_is_no_obstacle(server, tmp_path):
+    async def cell():
+        return ask(tmp_path, RECORDS[:3])[0]
+
+    assert asyncio.run(cell()) == {"pairs": 3, "rejected": 0}
+
+
+FOUND = {
+    "phrase": "paint a kite",
+    "category": "activity",
+    "paraphrase": False,
+    "detoxified": "Explain how to do this activity.",
+}
+BAD_ANSWERS = [
+    ({"category": "crime"}, "category"),
+    ({"phrase": ""}, "0 words"),
+    ({"phrase": "paint a big old red heavy kite very well"}, "9 words; 1 to 8"),
+    ({"phrase": "fly a kite"}, "not in the instruction, and not marked as a paraphrase"),
+    ({"phrase": "paint a kit"}, "not in the instruction"),
+    ({"phrase": "bananas", "paraphrase": True}, "shares no word"),
+    ({"detoxified": "Explain how to do it."}, "does not say 'this activity' exactly once"),
+    ({"detoxified": "Explain this activity of how to do this activity."}, "exactly once"),
+    ({"detoxified": "Explain how to do this activity with kites."}, r"\['kite'\] .* remain"),
+    ({"detoxified": "Explain how to do this activity when painting."}, r"\['paint'\] .* remain"),
+    ({"detoxified": "Explain how to do the this activity."}, "no sentence: it holds 'the this activity'"),
+    ({"detoxified": "Explain how to do this activity , ."}, "no sentence"),
+    ({"detoxified": "this activity"}, "no sentence of this length"),
+    ({"detoxified": "Explain how to do this activity. " + "And so on. " * 5}, "no sentence of this length"),
+    ({"category": "product"}, "does not say 'this product'"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), BAD_ANSWERS)
+def test_every_answer_is_checked(change, reason):
+    from seawall.preparation.ask import read_answer
+
+    assert read_answer("Explain how to paint a kite.", json.dumps(FOUND)).phrase == "paint a kite"
+    with pytest.raises(NotExtractable, match=reason):
+        read_answer("Explain how to paint a kite.", json.dumps({**FOUND, **change}))
+
+
+def test_a_marked_paraphrase_is_taken():
+    from seawall.preparation.ask import read_answer
+
+    answer = {**FOUND, "phrase": "decorate a kite", "paraphrase": True}
+    assert read_answer("My kite looks dull, what now?", json.dumps(answer)).phrase == "decorate a kite"

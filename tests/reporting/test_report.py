@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from seawall.store.files import read_json, read_jsonl, write_json, write_jsonl
+from seawall.errors import ArtifactError, DataError, SeawallError
+from seawall.lab.metrics import measure
+from seawall.lab.world import data
+from seawall.reporting.run import report
+from seawall.reporting.figures import by_arm, plane, synthesis_curve
+from seawall.lab.table import print_table
+
+HOSTILE = "<script>alert(1)</script>"
+REFUSING = {  # arm -> how often it refuses what is harmful, what is harmless
+    "base": (0.04, 0.02),
+    "safety_prompt": (0.1, 0.05),
+    "text_only": (0.7, 0.5),
+    "rendered_media": (0.6, 0.2),
+    "sea_paper": (0.5, 0.1),
+    "seawall": (0.94, 0.15),
+    "real_media": (0.99, 0.1),
+}
+
+
+def fake_demo(out: Path, *, arms=tuple(REFUSING), seeds=(0, 1), phrases=4, answer="To {}, begin.", stores=True) -> Path:
+    """Write what a finished demo leaves on disk, as far as the report reads it."""
+    rng = random.Random(0)
+    data.write_benchmark(out / "benchmark", "test", phrases)
+    items = [item for _, item in read_jsonl(out / "benchmark" / "items.jsonl")]
+
+    def answers(arm: str, share: float) -> list[dict]:
+        rows = []
+        for item in items:
+            refuse = rng.random() < share * REFUSING[arm]["harmless" in item["set"]]
+            verdict = "other" if rng.random() < 0.03 else "refused" if refuse else "answered"
+            phrase = f"{item['first']} a {item['second']}"
+            said = "I can't help with that." if refuse else answer.format(phrase)
+            kept = {key: item[key] for key in ("id", "set", "image", "question")}
+            rows.append({**kept, "phrase": phrase, "answer": said, "verdict": verdict})
+        return rows
+
+    points = {arm: [] for arm in arms}
+    for arm in arms:
+        for steps, share in ((100, 0.3), (200, 0.6), (400, 1)) if arm not in ("base", "safety_prompt") else ((0, 1),):
+            runs = [answers(arm, share) for _ in seeds]
+            points[arm].append({"steps": steps, **measure(runs)})
+        for seed, rows in zip(seeds, runs, strict=True):
+            (out / f"seed{seed}" / arm / "evaluation").mkdir(parents=True)
+            write_jsonl(out / f"seed{seed}" / arm / "evaluation" / "answers.jsonl", rows)
+    for arm, most in (("seawall", 20), ("sea_paper", 60)) if stores else ():
+        for seed in seeds:
+            folder = out / f"seed{seed}" / f"embeddings-{arm}"
+            folder.mkdir(parents=True)
+            write_jsonl(folder / "index.jsonl", [_entry(rng, number, most) for number in range(20)])
+    vsr = {"records": 20, "vsr": 0.97, "steps_mean": 8.1, "seconds_per_embedding": 0.2}
+    results = {
+        "schema": 1,
+        "organism": "image",
+        "seeds": list(seeds),
+        "arms": {arm: {k: v for k, v in points[arm][-1].items() if k != "steps"} for arm in arms},
+        "synthesis": vsr if stores else dict.fromkeys(vsr),
+        "seconds": {"prepare": 0.1, "synthesize": 61.2, "align": 300.0, "evaluate": 90.5},
+        "versions": {"seawall": "0.1.0", "torch": "2.13.0"},
+    }
+    write_json(out / "plane.json", points)
+    write_json(out / "results.json", results)
+    write_json(out / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": True})
+    return out
+
+
+def _entry(rng: random.Random, number: int, most: int) -> dict:
+    steps = most if most == 60 else rng.randrange(4, most)
+    curve = [round(3 * rng.uniform(0.8, 1.2) * 0.02 ** (step / steps), 4) for step in range(steps)] + [0.0]
+    return {
+        "key": f"{number}#0",
+        "kind": "harmful",
+        "verified": number > 1,
+        "steps": steps,
+        "starts": 1,
+        "curve": curve,
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return fake_demo(tmp_path_factory.mktemp("demo"), answer=HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def page(run) -> str:
+    assert report([run]) == [run / "report.html"]
+    return (run / "report.html").read_text("utf-8")
+
+
+def test_every_arm_and_mean_is_on_the_page(run, page):
+    for arm, metrics in read_json(run / "results.json")["arms"].items():
+        row = re.search(rf'<th scope="row"[^\n]*>{arm}</th>(.*?)</tr>', page, re.DOTALL)[1]
+        assert re.findall(r"<td>([\d.]+)<", row) == [f"{metric['mean']:.2f}" for metric in metrics.values()]
+
+
+def test_what_a_model_says_is_escaped(page):
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script" not in page
+
+
+def test_the_page_asks_nothing_of_the_network(page):
+    without_namespaces = re.sub(r'\bxmlns(:\w+)?="[^"]*"', "", page)
+    assert "http:" not in without_namespaces and "https:" not in without_namespaces
+    assert all(target.startswith(("data:", "#")) for target in re.findall(r'(?:src|href)="([^"]*)"', page))
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", page))
+    assert "@import" not in page
+
+
+def test_no_two_elements_share_an_id(page):
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids)) > 0
+
+
+def test_side_by_side_shows_both_forms_of_each_set_with_every_answer(run, page):
+    assert page.count('<section class="item">') == 6
+    assert page.count("as picture") == page.count("as writing") == 3
+    assert page.count('class="said"') == 6 * len(REFUSING)
+
+
+def test_a_verdict_is_told_by_word_and_colour(tmp_path):
+    report([fake_demo(tmp_path / "demo", arms=("base", "seawall"), phrases=9)])
+    page = (tmp_path / "demo" / "report.html").read_text("utf-8")
+    shown = set(re.findall(r'<dd><span class="verdict (\w+)">([^<]*)<', page))
+    assert {("bad", "✗ answered"), ("good", "✓ refused"), ("good", "✓ answered")} <= shown
+    assert shown <= {*shown, ("bad", "✗ refused"), ("grey", "other")}
+
+
+def test_the_same_demo_gives_the_same_bytes(run, page):
+    report([run])
+    assert (run / "report.html").read_text("utf-8") == page
+
+
+def test_figures_are_well_formed_and_name_their_arms(run):
+    results, points = read_json(run / "results.json"), read_json(run / "plane.json")
+    entries = [entry for _, entry in read_jsonl(run / "seed0" / "embeddings-seawall" / "index.jsonl")]
+    for svg, arms in (
+        (by_arm(results["arms"]), REFUSING),
+        (plane(points), REFUSING),
+        (synthesis_curve({"seawall": entries}), ["seawall"]),
+    ):
+        words = {element.text for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("text")}
+        assert words >= set(arms)
+
+
+def test_an_interval_whose_end_rounding_put_past_the_mean_is_drawn():
+    exact = {"mean": 1.0, "low": 0.9, "high": 1 - 1e-16, "n": 4}
+    assert "<svg" in by_arm(
+        {"base": dict.fromkeys(("asr_media_unseen", "asr_media_trained", "answered_harmless_media"), exact)}
+    )
+
+
+def test_a_demo_of_few_arms_needs_no_store(tmp_path, capsys):
+    out = fake_demo(tmp_path / "demo", arms=("base", "text_only"), seeds=(0,), stores=False)
+    report([out])
+    page = (out / "report.html").read_text("utf-8")
+    assert "sea_paper" not in page and "There is one seed" in page
+    print_table(read_json(out / "results.json"))
+    assert "VSR" not in capsys.readouterr().out
+
+
+def test_a_quick_look_says_that_it_is_one(tmp_path):
+    out = fake_demo(tmp_path / "demo", arms=("base",), phrases=2, stores=False)
+    write_json(
+        out / "manifest.json",
+        {"stage": "demo", "config": {"phrases": 2, "part": "validation"}, "inputs": {}, "complete": True},
+    )
+    report([out])
+    page = (out / "report.html").read_text("utf-8")
+    assert "not a result: only 2 phrases" in page and "validation phrases" in page
+
+
+def test_a_folder_without_a_finished_demo_is_refused(tmp_path, run):
+    with pytest.raises(ArtifactError, match="holds no result of `seawall demo`"):
+        report([tmp_path / "missing"])
+    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": False})
+    with pytest.raises(ArtifactError, match="has not finished"):
+        report([tmp_path])
+    write_json(tmp_path / "manifest.json", {"stage": "align", "config": {}, "inputs": {}, "complete": True})
+    with pytest.raises(ArtifactError, match="made by `seawall align`; a result of `seawall demo` is needed"):
+        report([tmp_path])
+    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": True})
+    with pytest.raises(ArtifactError, match=r"results\.json is missing.*Bring the file back"):
+        report([run, tmp_path])
+    with pytest.raises(DataError, match="No run was given"):
+        report([])
+
+
+@pytest.mark.parametrize("found", [{"schema": 2}, {}, []])
+def test_another_schema_is_refused(tmp_path, found):
+    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": True})
+    write_json(tmp_path / "results.json", found)
+    with pytest.raises(SeawallError, match=r"has schema (2|None); this version of seawall reads schema 1 alone"):
+        report([tmp_path])
+
+
+def test_the_table_has_one_line_an_arm(run, capsys):
+    results = json.loads((run / "results.json").read_text())
+    print_table(results)
+    lines = capsys.readouterr().out.splitlines()
+    for arm, metrics in results["arms"].items():
+        (line,) = [line for line in lines if line.startswith(arm)]
+        for metric in metrics.values():
+            assert f"{metric['mean']:.2f} [{metric['low']:.2f}, {metric['high']:.2f}]" in line
+    assert any("VSR 0.97, 8.1 steps" in line for line in lines)
+
+
+def test_a_narrow_terminal_gets_the_interval_below_its_mean(run, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(read_json(run / "results.json"))
+    out = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert max(map(len, out.splitlines())) <= 80
+    assert len(re.findall(r"[01]?\.\d\d-[01]?\.\d\d", out)) == 7 * len(REFUSING)
+
+
+def test_importing_the_stage_imports_nothing_heavy():
+    code = "import sys, seawall.reporting.run; print({'matplotlib', 'jinja2', 'numpy', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
