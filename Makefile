@@ -2,19 +2,36 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+LATEST := .venv-latest
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint check latest clean
 
 demo: $(READY)
 	$(VENV)/bin/seawall demo --out demo
 
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope
 
 lint: $(READY)
-	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+# Lint and the fast tests, in under a minute.
+check: export OMP_NUM_THREADS = 1
+check: lint
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
+
+# The newest release of each dependency, in its own environment: do private names and families still work?
+latest:
+	$(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python -m pip install --quiet torch==2.13.0
+	$(LATEST)/bin/python -m pip install --quiet --editable ".[dev]"
+	$(LATEST)/bin/python -m pip install --quiet --upgrade transformers trl peft inspect_ai
+	OMP_NUM_THREADS=1 $(LATEST)/bin/python -m pytest --numprocesses 2 tests/test_compat.py tests/conformance
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,4 +39,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(LATEST) demo

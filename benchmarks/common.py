@@ -1,25 +1,24 @@
-"""What the benchmarks of the synthesis share: the organism's records, in two parts, and harmless images as the bank."""
+"""Data of the synthesis benchmarks: the built-in records in two parts, and harmless images as the bank."""
 
 from __future__ import annotations
 
 import random
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from seawall.store.pair import read_pairs
 from seawall.lab.world import data
 from seawall.preparation.run import prepare
+from seawall.store.pair import Pair, read_pairs
 
 TUNING = 48
-"""Records that settings are chosen on; no figure is measured on them."""
+"""Number of records to choose settings on. Nothing is measured on them."""
 
 
-def make_data(folder: Path | None = None) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Path, Path]:
-    """Write the organism's records as a user would have them.
+def make_data(folder: Path | None = None) -> tuple[list[Pair], list[Pair], Path, Path]:
+    """Write records as a user would have them, and prepare them.
 
     Args:
-        folder: Where to; by default a temporary folder.
+        folder: Folder to write to, or to reuse. None makes a temporary one.
 
     Returns:
         Pairs to choose settings on, pairs to measure on, the folder of all pairs, and the folder of the bank.

@@ -1,10 +1,9 @@
-"""Built question files against published ones, field by field; texts are not printed, only where they differ.
+"""Compares built question files of VA-SafetyBench with published ones, field by field. Texts are not printed.
 
 python benchmarks/compare_questions.py BUILT PUBLISHED [--json]
 
-Each folder holds Video_questions and Audio_questions. `seawall build va-safetybench --as-published --no-media` is to give
-files that are equal; without --as-published what differs are the slips of docs/va_safetybench.md. Ends with exit code 1
-where anything differs.
+Each folder contains Video_questions and Audio_questions. The output of `seawall build va-safetybench --as-published --no-media` should
+be equal. Without --as-published the differences are the slips that docs/va_safetybench.md lists. The exit code is 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from seawall.store.va_safetybench import PROMPT_TYPES, SCENARIOS, read_questions
 from seawall.errors import SeawallError
+from seawall.store.va_safetybench import PROMPT_TYPES, SCENARIOS, read_questions
 
 
 def main() -> None:
@@ -40,7 +39,7 @@ def main() -> None:
 
 
 def compare(built: Path, published: Path, modality: str) -> dict[str, Any]:
-    """Return how many of the published items are equal, and where those that differ do, as scenario, id and field."""
+    """Return the number of equal items, and each difference as scenario, id and field."""
     equal, items, different = 0, 0, []
     for scenario in SCENARIOS:
         ours, theirs = (

@@ -1,9 +1,10 @@
-"""What batching is worth to an evaluation through Inspect: questions about images to organism:image, answers compared.
+"""Speed of an evaluation through Inspect, with and without batches, compared with direct calls. The answers are compared too.
 
     python benchmarks/evaluation.py [--items 120] [--batch 64] [--repeats 3] [--json]
 
-Four ways take turns: through Inspect (as the public benchmarks are) and without (as the benchmark `organism` is), with one question at
-a time and in batches. Medians of wall seconds; the model is loaded before, the media are read in each run.
+It asks `organism:image` about images in four ways, which alternate: through Inspect, as `seawall evaluate` does, and directly, as the
+demo does; each with one question at a time and in batches. The times are medians of wall time. The model is loaded before; the media are
+read in each run.
 """
 
 from __future__ import annotations
@@ -22,38 +23,73 @@ from inspect_ai import eval as evaluate_tasks
 from inspect_ai.dataset import Sample
 from inspect_ai.model import ChatMessageUser, ContentImage, ContentText, Model, get_model
 
-from seawall.store.files import read_jsonl
+from seawall.lab.world import data
 from seawall.models.chat import Example
 from seawall.models.generate import generate
 from seawall.models.load import LoadedModel
-from seawall.lab.world import data
+from seawall.store.files import read_jsonl
 
 TOKENS = 32
-"""Longest answer."""
+"""Maximum tokens of an answer."""
 
 
-def ask_inspect(model: Model, turns: list[Example], batch: int, folder: Path) -> list[str]:
+def ask_inspect(model: Model, examples: list[Example], batch: int, folder: Path) -> list[str]:
     """Return the answers of an Inspect evaluation without a scorer."""
     samples = [
-        Sample(id=n, input=[ChatMessageUser(content=[ContentImage(image=str(t.medium)), ContentText(text=t.question)])])
-        for n, t in enumerate(turns)
+        Sample(id=n, input=[ChatMessageUser(content=[ContentImage(image=str(e.medium)), ContentText(text=e.question)])])
+        for n, e in enumerate(examples)
     ]
     settings: dict[str, Any] = {"max_connections": batch, "max_samples": batch, "max_tokens": TOKENS}
     (log,) = evaluate_tasks(Task(dataset=samples), model=model, log_dir=str(folder), display="none", **settings)
     return [sample.output.completion for sample in log.samples]
 
 
-def ask(loaded: LoadedModel, turns: list[Example], batch: int) -> list[str]:
-    """Return the answers without Inspect; the media are read anew."""
+def ask_directly(loaded: LoadedModel, examples: list[Example], batch: int) -> list[str]:
+    """Return the answers without Inspect. The media are read again."""
     loaded.chat.forget()
-    return generate(loaded, turns, max_new_tokens=TOKENS, batch_size=batch)
+    return generate(loaded, examples, max_new_tokens=TOKENS, batch_size=batch)
 
 
-def timed(work: Callable[[], list[str]]) -> tuple[float, list[str]]:
-    """Return wall seconds and result."""
+def time_call(work: Callable[[], list[str]]) -> tuple[float, list[str]]:
+    """Return wall time in seconds, and the result."""
     started = time.perf_counter()
     result = work()
     return time.perf_counter() - started, result
+
+
+def read_examples(folder: Path, limit: int) -> list[Example]:
+    """Write the built-in benchmark of images, and return its questions about media."""
+    data.write_benchmark(folder, "validation")
+    items = [item for _, item in read_jsonl(folder / "items.jsonl") if item["image"]]
+    return [Example(question=item["question"], medium=folder / item["image"]) for item in items][:limit]
+
+
+def measure(items: int, batch: int, repeats: int) -> dict[str, Any]:
+    """Return the times of the four ways, and whether their answers are equal."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        examples = read_examples(folder / "benchmark", items)
+        model = get_model("seawall/organism:image")
+        loaded = model.api.loaded
+        ways: dict[str, Callable[[], list[str]]] = {
+            "Inspect, one at a time": lambda: ask_inspect(model, examples, 1, folder),
+            "Inspect, batched": lambda: ask_inspect(model, examples, batch, folder),
+            "direct, one at a time": lambda: ask_directly(loaded, examples, 1),
+            "direct, batched": lambda: ask_directly(loaded, examples, batch),
+        }
+        ways["Inspect, batched"]()  # warms up
+        runs = [{way: time_call(work) for way, work in ways.items()} for _ in range(repeats)]
+    seconds = {way: statistics.median(run[way][0] for run in runs) for way in ways}
+    answers = [run[way][1] for run in runs for way in ways]
+    return {
+        "items": len(examples),
+        "batch": batch,
+        "seconds": seconds,
+        "speedup": {
+            how: seconds[f"{how}, one at a time"] / seconds[f"{how}, batched"] for how in ("Inspect", "direct")
+        },
+        "same_answers": all(other == answers[0] for other in answers),
+    }
 
 
 def main() -> None:
@@ -63,35 +99,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        data.write_benchmark(folder / "benchmark", "validation")
-        items = [item for _, item in read_jsonl(folder / "benchmark" / "items.jsonl") if item["image"]]
-        turns = [Example(question=i["question"], medium=folder / "benchmark" / i["image"]) for i in items]
-        turns = turns[: arguments.items]
-        model = get_model("seawall/organism:image")
-        loaded = model.api.loaded
-        ways: dict[str, Callable[[], list[str]]] = {
-            "Inspect, one at a time": lambda: ask_inspect(model, turns, 1, folder),
-            "Inspect, batched": lambda: ask_inspect(model, turns, arguments.batch, folder),
-            "own, one at a time": lambda: ask(loaded, turns, 1),
-            "own, batched": lambda: ask(loaded, turns, arguments.batch),
-        }
-        ways["Inspect, batched"]()  # warms up
-        runs = [{way: timed(work) for way, work in ways.items()} for _ in range(arguments.repeats)]
-    seconds = {way: statistics.median(run[way][0] for run in runs) for way in ways}
-    answers = [run[way][1] for run in runs for way in ways]
-    result = {
-        "items": len(turns),
-        "batch": arguments.batch,
-        "seconds": seconds,
-        "speedup": {how: seconds[f"{how}, one at a time"] / seconds[f"{how}, batched"] for how in ("Inspect", "own")},
-        "same_answers": all(other == answers[0] for other in answers),
-    }
+    result = measure(arguments.items, arguments.batch, arguments.repeats)
     if arguments.json:
         print(json.dumps(result))
         return
-    for way, value in seconds.items():
+    for way, value in result["seconds"].items():
         print(f"{way:24}{value:8.2f} s")
     for how, ratio in result["speedup"].items():
         print(f"{how}: batched is {ratio:.1f} times as fast")

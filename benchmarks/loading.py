@@ -1,15 +1,17 @@
-"""What loading costs a training with 10,000 embeddings in the store: the share of its wall time.
+"""Measure the share of a training's wall time that loading takes, with 10,000 embeddings in the store.
 
     python benchmarks/loading.py [--embeddings 10000] [--steps 60] [--repeats 3] [--json]
 
-The store is real, and filled up with noisy copies of its embeddings. Loading is all of the collator: reading embeddings, encoding turns,
-padding. Medians over the trainings, the model `organism:image`: its step takes 50 ms and less, a large model's takes a second.
+The store is real and is filled up with noisy copies of its embeddings. Loading is everything that the collator does: reading
+embeddings, encoding examples, padding. The results are medians over the trainings. The model is `organism:image`, whose step takes
+at most 50 ms; a step of a large model takes about a second.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import logging
 import statistics
@@ -22,11 +24,11 @@ import torch
 from common import make_data
 from seawall import AlignConfig, Mixture, SynthesizeConfig, synthesize
 from seawall.alignment.collate import Collator
-from seawall.alignment.mixture import collect_rows, plan
+from seawall.alignment.mixture import collect_examples, plan_training
 from seawall.alignment.trainers import train
-from seawall.store.pair import read_pairs
 from seawall.models.load import load_model
 from seawall.store.embeddings import EmbeddingStore
+from seawall.store.pair import read_pairs
 
 MODEL = "organism:image"
 SHARD = 512
@@ -34,47 +36,43 @@ SHARD = 512
 
 
 def fill(store: EmbeddingStore, wanted: int) -> None:
-    """Add noisy copies of a store's embeddings until it holds as many as wanted."""
-    first = list(store.entries.values())
-    rng = torch.Generator().manual_seed(0)
-    copy, facts, tensors = 1, [], {}
-    while len(store.entries) + len(facts) < wanted:
-        for entry in first[: wanted - len(store.entries) - len(facts)]:
+    """Add noisy copies of a store's embeddings until it has the wanted number."""
+    originals = list(store.entries.values())
+    generator = torch.Generator().manual_seed(0)
+    missing = wanted - len(originals)
+    sources = itertools.islice(itertools.cycle(originals), missing)
+    for first in range(0, missing, SHARD):
+        tensors, entries = {}, []
+        for number, entry in enumerate(itertools.islice(sources, SHARD), first):
+            key = f"{entry.record}#{1 + number // len(originals)}"
             tensor = store.read(entry.key)
-            key = f"{entry.record}#{copy}"
-            tensors[key] = tensor + 0.01 * torch.randn(tensor.shape, generator=rng)
-            facts.append(dataclasses.asdict(entry) | {"key": key, "verified": True})
-            facts[-1].pop("shard")
-            if len(facts) == SHARD:
-                store.append(tensors, facts)
-                facts, tensors = [], {}
-        copy += 1
-    if facts:
-        store.append(tensors, facts)
+            tensors[key] = tensor + 0.01 * torch.randn(tensor.shape, generator=generator)
+            entries.append(dataclasses.replace(entry, key=key, verified=True))
+        store.append(tensors, entries)
 
 
 def measure(store: EmbeddingStore, pairs: Path, out: Path, steps: int) -> dict[str, float]:
-    """Train and return the seconds of the training, of its collator, and of reading embeddings within that."""
+    """Train, and return the seconds for the training, for its collator, and for reading embeddings within the collator."""
     loaded = load_model(MODEL)
     mixture = Mixture(synthetic_harmful=0.35, synthetic_harmless=0.35, media_harmless=0)
-    rows = plan(collect_rows(read_pairs(pairs), store, []), mixture, steps, 32, 0)
+    examples = plan_training(collect_examples(read_pairs(pairs), store, []), mixture, steps, 32, 0)
     seconds = {"read": 0.0, "collate": 0.0}
     collate, read = Collator.__call__, EmbeddingStore.read
 
     def timed(name, work):
-        def run(*arguments):
+        def call(*arguments):
             started = time.perf_counter()
             try:
                 return work(*arguments)
             finally:
                 seconds[name] += time.perf_counter() - started
 
-        return run
+        return call
 
     Collator.__call__, EmbeddingStore.read = timed("collate", collate), timed("read", read)
     started = time.perf_counter()
     try:
-        train(loaded, rows, store, out, AlignConfig(mixture=mixture, steps=steps, checkpoints=1))
+        train(loaded, examples, store, out, AlignConfig(mixture=mixture, steps=steps, num_checkpoints=1))
     finally:
         Collator.__call__, EmbeddingStore.read = collate, read
     return {"train": time.perf_counter() - started, **seconds}

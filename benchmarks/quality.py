@@ -1,41 +1,41 @@
-"""How good embeddings are, beside VSR: under noise, against distractors, and how far from the bank."""
+"""Quality of embeddings besides VSR: under noise, against distractors, and by their distance from the bank."""
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from seawall.models.load import LoadedModel
-from seawall.synthesis.objective import controls, score_records
-from seawall.synthesis.verify import verify
+from seawall.store.pair import Pair
+from seawall.synthesis.objective import make_example, score_records
+from seawall.synthesis.verify import verify_embeddings
 
 NOISE = 0.1
-"""Deviation of the noise on `E`, as a share of the bank's."""
+"""Standard deviation of the noise on `E`, relative to the bank's."""
 DISTRACTORS = 20
+"""Maximum phrases of other records that the true one is compared with."""
 
 
-def measure_quality(
-    loaded: LoadedModel, embeddings: Tensor, pairs: Sequence[dict[str, Any]], bank: Tensor
-) -> dict[str, float]:
-    """Return the figures of a set of embeddings.
+def measure_quality(loaded: LoadedModel, embeddings: Tensor, pairs: Sequence[Pair], bank: Tensor) -> dict[str, float]:
+    """Return the quality of a set of embeddings.
 
     Args:
         loaded: The model.
         embeddings: Shape = (embeddings, rows, width).
-        pairs: The record of each.
+        pairs: The pair of each embedding.
         bank: Encoder outputs of real media, shape = (media, rows, width).
 
     Returns:
-        `vsr_noise`: VSR with noise on `E`. `rank_first`: share whose true phrase makes the content answer likelier than
-        that of 20 other records does. `mahalanobis`: root mean square deviation of `E`'s rows from the bank's mean in the
-        bank's own covariance of channels; the bank itself has 1.
+        `vsr_noise`: VSR with noise on `E`. `rank_first`: share of embeddings for which the content answer with the true
+        phrase is likelier than those with the phrases of 20 other records. `mahalanobis`: root mean square deviation of
+        the rows of `E` from the bank's mean, in units of the bank's covariance of channels. The bank itself has 1.
     """
     noise = torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(0))
-    verified = verify(loaded, embeddings + NOISE * bank.std() * noise, pairs)
+    verified = verify_embeddings(loaded, embeddings + NOISE * bank.std() * noise, pairs)
     return {
         "vsr_noise": sum(verified) / len(pairs),
         "rank_first": _share_ranked_first(loaded, embeddings, pairs),
@@ -44,15 +44,15 @@ def measure_quality(
 
 
 @torch.no_grad()
-def _share_ranked_first(loaded: LoadedModel, embeddings: Tensor, pairs: Sequence[dict[str, Any]]) -> float:
+def _share_ranked_first(loaded: LoadedModel, embeddings: Tensor, pairs: Sequence[Pair]) -> float:
     rng, first = random.Random("distractors"), 0
     for embedding, pair in zip(embeddings, pairs, strict=True):
-        others = [p for p in pairs if p["phrase"] != pair["phrase"] and p["category"] == pair["category"]]
+        others = [p for p in pairs if p.phrase != pair.phrase and p.category == pair.category]
         tried = [pair, *rng.sample(others, min(DISTRACTORS, len(others)))]
-        asked = [controls({**pair, "content": other["content"] | {"question": pair["content"]["question"]}}, 1,
-                          loaded.family.modality, "0")[0] for other in tried]  # fmt: skip
-        answers = score_records(loaded, embedding[None].expand(len(asked), *embedding.shape), asked)
-        first += answers.losses().argmin().item() == 0
+        question = pair.content[0].question
+        asked = [[make_example(dataclasses.replace(p.content[0], question=question))] for p in tried]
+        scores = score_records(loaded, embedding[None].expand(len(asked), *embedding.shape), asked)
+        first += scores.losses().argmin().item() == 0
     return first / len(pairs)
 
 

@@ -1,7 +1,7 @@
-"""Random models in the shapes of real checkpoints, for timings: what the weights are does not change how long a step takes.
+"""Random models in the shapes of real checkpoints, for timings. The time of a step does not depend on the weights.
 
-The text goes through the organism's tokenizer, whose tokens are about as long as those of a large one; the medium is a
-blank whose tensors are made here, in the shapes that the real processors give.
+The text is tokenized by a built-in model's tokenizer, whose tokens are about as long as those of a large one. The
+medium is a blank, whose tensors are made here in the shapes of the real processors.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import transformers
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
+from seawall.lab.organisms import find_organism
 from seawall.models.chat import Chat
 from seawall.models.families import find_family
 from seawall.models.load import LoadedModel
-from seawall.lab.organisms import find_organism
 
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {% for c in m.content %}{% if c.type == 'text' %}{{ c.text }}"
@@ -33,16 +33,16 @@ SMALL_AUDIO = {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 4,
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What a model is built from."""
+    """The shape of a model."""
 
     model_type: str
-    """As in the table of families; its first modality."""
+    """Type in the table of families. The model gets the family's first modality."""
     text: Mapping[str, Any]
-    """Of the language model."""
+    """Configuration of the language model."""
     tower: Mapping[str, Any]
-    """Of `M`."""
+    """Configuration of the encoder."""
     tokens: int
-    """Tokens of a blank in the language model."""
+    """Number of tokens of a blank in the language model."""
 
 
 LLAVA_7B = Shape(
@@ -67,7 +67,7 @@ SHAPES = {"LLaVA-1.5-7B": LLAVA_7B, "Qwen2-VL-7B": QWEN2_VL_7B, "Qwen2-Audio-7B"
 
 
 def shrink(shape: Shape) -> Shape:
-    """Return the same model at a width that runs anywhere; the medium has as many tokens."""
+    """Return the same model at a width that runs anywhere. The medium keeps its number of tokens."""
     small = {**SMALL, "num_key_value_heads": 4}
     towers = {
         "llava": {**shape.tower, **SMALL},
@@ -78,7 +78,7 @@ def shrink(shape: Shape) -> Shape:
 
 
 def build(shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LoadedModel:
-    """Return a random model of a shape, frozen, on a device."""
+    """Return a random, frozen model of a shape on a device."""
     family = find_family(shape.model_type)
     tokens = PreTrainedTokenizerFast(
         tokenizer_file=str(find_organism("image") / "tokenizer.json"), pad_token="<pad>", eos_token="</s>"
@@ -111,7 +111,7 @@ def build(shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32)
 
 
 class BlankProcessor:
-    """A processor that knows one medium, the blank."""
+    """A processor for one medium, the blank."""
 
     chat_template = TEMPLATE
 
@@ -119,11 +119,11 @@ class BlankProcessor:
         self.tokenizer, self.tokens, self.media = tokenizer, tokens, media
 
     def apply_chat_template(self, messages: list[dict], **settings: Any) -> str:
-        """Return the text of messages."""
+        """Return the messages as text."""
         return self.tokenizer.apply_chat_template(messages, chat_template=TEMPLATE, **settings)
 
     def __call__(self, text: list[str], **_: Any) -> dict[str, Tensor]:
-        """Return ids, and the tensors of the blank."""
+        """Return token ids and the tensors of the blank."""
         lines = [line.replace("<medium>", "<medium>" * self.tokens) for line in text]
         ids = self.tokenizer(lines, return_tensors="pt", return_token_type_ids=False)
         shown = ids["input_ids"] == self.tokenizer.convert_tokens_to_ids("<medium>")

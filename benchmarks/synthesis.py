@@ -1,14 +1,15 @@
-"""What the synthesis of Seawall costs and gives, against the paper's, in one run on this machine.
+"""Cost and quality of Seawall's synthesis, compared with the paper's, in one run on this machine.
 
     python benchmarks/synthesis.py [--records 24] [--repeats 3] [--json]
     python benchmarks/synthesis.py --ablation [--json]
     python benchmarks/synthesis.py --growth [--json]
 
-`speedup` is wall time an embedding that verifies, reference over ours: medians over repeats, in which the two take turns.
-The reference makes `--records` records, each alone; ours all there are, as `seawall synthesize` does, with its first block.
-Ours is timed with its verification, the reference without, which favours it; `speedup_verified` has it in both.
-`speedup_cpu` is the same in CPU seconds of this process, for busy machines. Encoding the bank, once a run whatever the
-number of records, is in none and stands beside as `bank_seconds`. The records are not those that the reference was tuned on.
+`speedup` is wall time per verified embedding, reference over ours: medians over repeats, in which the two alternate.
+The reference makes `--records` records, one at a time; ours makes all, as `seawall synthesize` does, with its warm
+start. The time of ours includes verification and that of the reference does not, which favours the reference;
+`speedup_verified` includes both. `speedup_cpu` is the same in CPU seconds of this process, for machines with other
+work. Encoding the bank happens once per run whatever the number of records; it is not included, and stands beside as
+`bank_seconds`. The records are not those on which the reference was tuned.
 """
 
 from __future__ import annotations
@@ -34,76 +35,90 @@ from reference_synthesis import RATE, STEPS, synthesize_one
 from seawall.models.chat import BLANK
 from seawall.models.encode import encode_media
 from seawall.models.load import LoadedModel, load_model
+from seawall.store.pair import Pair
+from seawall.synthesis.amortize import SolvedEmbeddings, find_media, fit_warm_start
 from seawall.synthesis.config import SynthesizeConfig
-from seawall.synthesis.objective import controls, losses
+from seawall.synthesis.objective import compute_losses, draw_controls
 from seawall.synthesis.optimize import Task
-from seawall.synthesis.solve import MOST_AT_ONCE, Job, solve
-from seawall.synthesis.verify import verify
-from seawall.synthesis.amortize import find_media, fit_warm_start
+from seawall.synthesis.solve import MAX_BATCH_SIZE, solve
+from seawall.synthesis.verify import verify_embeddings
 from shapes import LLAVA_7B, build, shrink
 
 FULL = SynthesizeConfig()
-GROWTH = 2 * MOST_AT_ONCE
-"""Records before they grow: fewer than fill the batch would take less memory, and longer each."""
+"""Settings of ours."""
+GROWTH = 2 * MAX_BATCH_SIZE
+"""Records of the smaller run. Fewer would not fill the batch, so they would need less memory and more time each."""
 ABLATION: dict[str, dict[str, Any]] = {
-    "all levers": {},
+    "default": {},
     "no warm start": {"warm_start": 0},
-    "one copy of a record": {"copies": 1},
-    "a row for each turn": {"packing": False},
+    "one copy per record": {"copies": 1},
+    "a row for each question": {"share_prefix": False},
     "one record at a time": {"batch_size": 1},
     "always 20 steps": {"threshold": 0, "max_steps": 20},
-    "no lower threshold before a new start": {"threshold_retries": 0},
+    "no threshold retries": {"threshold_retries": 0},
     "one content question": {"content_questions": 1},
     "four content questions": {"content_questions": 4},
-    "rate 0.4": {"rate": 0.4},
+    "learning rate 0.4": {"learning_rate": 0.4},
     "start from a blank": {"start": "blank"},
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """What every measurement needs."""
+    """The model and data of all measurements."""
 
     loaded: LoadedModel
-    pairs: list[dict[str, Any]]
+    """The model, frozen."""
+    pairs: list[Pair]
+    """The pairs to measure on."""
     bank: torch.Tensor
+    """Starting points from the bank, shape = (media, rows, width)."""
     blank: torch.Tensor
+    """The starting point of a blank, shape = (1, rows, width)."""
 
     def ours(self, records: int, times: int = 1, **settings: Any) -> dict[str, Any]:
-        """Synthesize the first records, so many times; return time, counts and embeddings, and the record of each."""
+        """Synthesize the first records, `times` times. Return time, counts, embeddings and the pair of each."""
         config = dataclasses.replace(FULL, **settings)
-        todo = [(f"{pair['id']}/{time}", pair) for time in range(times) for pair in self.pairs[:records]]
-        tasks, wall, cpu = timed(lambda: self._solve(todo, config))
+        first = self.pairs[:records]
+        pairs = [dataclasses.replace(pair, id=f"{pair.id}/{number}") for number in range(times) for pair in first]
+        tasks, wall, cpu = timed(lambda: self._solve(pairs, config))
         verified = sum(sum(task.verified) for task in tasks)
-        steps = sum(task.steps + task.steps_before for task in tasks) / len(tasks)
+        steps = sum(task.steps + task.earlier_steps for task in tasks) / len(tasks)
         by_record = {task.record: task.embeddings for task in tasks}
-        copies = len(tasks[0].turns)
+        copies = len(tasks[0].content)
         return {
             "wall": wall / max(1, verified),
             "cpu": cpu / max(1, verified),
             "vsr": verified / (copies * len(tasks)),
             "steps": steps,
-            "embeddings": torch.cat([by_record[record] for record, _ in todo]),
-            "pairs": [pair for _, pair in todo for _ in range(copies)],
+            "embeddings": torch.cat([by_record[pair.id] for pair in pairs]),
+            "pairs": [pair for pair in pairs for _ in range(copies)],
         }
 
-    def _solve(self, todo: list[Job], config: SynthesizeConfig) -> list[Task]:
-        """Make embeddings as `seawall synthesize` does: a first block, and the rest from the warm start that it gives."""
+    def _solve(self, pairs: list[Pair], config: SynthesizeConfig) -> list[Task]:
+        """Make embeddings as `seawall synthesize` does: the first records, then the rest with their warm start."""
         starts = self.blank if config.start == "blank" else self.bank
-        block, rest = todo[: config.warm_start], todo[config.warm_start :]
-        done = list(solve(self.loaded, block, starts, config))
-        if not rest or not block:
+        first, rest = pairs[: config.warm_start], pairs[config.warm_start :]
+        done = list(solve(self.loaded, first, starts, config))
+        if not rest or not first:
             return done + list(solve(self.loaded, rest, starts, config))
-        pair_of, sound = dict(block), [(task, e) for task in done for e in task.embeddings[task.verified]]
-        phrases = [pair_of[task.record]["phrase"] for task, _ in sound]
-        warm = fit_warm_start(self.loaded, phrases, torch.stack([e for _, e in sound]), starts)
-        return done + list(solve(self.loaded, rest, starts, config, warm))
+        phrases = {pair.id: pair.phrase for pair in first}
+        verified = [(task, embedding) for task in done for embedding in task.embeddings[task.verified]]
+        solved = SolvedEmbeddings(
+            phrases=[phrases[task.record] for task, _ in verified],
+            embeddings=torch.stack([embedding for _, embedding in verified]),
+        )
+        warm_start = fit_warm_start(self.loaded, solved, starts)
+        return done + list(solve(self.loaded, rest, starts, config, warm_start))
 
     def reference(self, records: int) -> dict[str, Any]:
         """Synthesize the first records as the paper does."""
         chosen = self.pairs[:records]
         made, wall, cpu = timed(lambda: [synthesize_one(self.loaded, pair, self.blank) for pair in chosen])
-        check = lambda e, pair: verify(self.loaded, e, [pair], foresee=False)[0]  # noqa: E731
+
+        def check(embedding: torch.Tensor, pair: Pair) -> bool:
+            return verify_embeddings(self.loaded, embedding, [pair], speculative=False)[0]
+
         verdicts, checking, _ = timed(lambda: [check(e, pair) for e, pair in zip(made, chosen, strict=True)])
         verified = max(1, sum(verdicts))
         times = {"wall": wall / verified, "wall_verified": (wall + checking) / verified, "cpu": cpu / verified}
@@ -111,14 +126,14 @@ class Bench:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Return a result, its wall and its CPU seconds."""
+    """Return the result of some work, its wall time and its CPU time in seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = work()
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def set_up(folder: Path | None) -> tuple[Bench, float]:
-    """Return the bench, and the seconds that encoding the bank took."""
+    """Return the bench and the time to encode the bank in seconds."""
     _, pairs, _, media = make_data(folder)
     loaded = load_model("organism:image")
     loaded.model.requires_grad_(False)
@@ -127,8 +142,8 @@ def set_up(folder: Path | None) -> tuple[Bench, float]:
 
 
 def compare(bench: Bench, records: int, repeats: int) -> dict[str, Any]:
-    """Return speed and quality of ours against the reference, which take turns."""
-    bench.ours(2), bench.reference(1)  # warms up
+    """Return speed and quality of ours and of the reference. Their runs alternate."""
+    bench.ours(2), bench.reference(1)  # warm up
     whole = len(bench.pairs)
     theirs, ours = zip(*((bench.reference(records), bench.ours(whole)) for _ in range(repeats)), strict=True)
     median = lambda runs, key: statistics.median(run[key] for run in runs)  # noqa: E731
@@ -152,22 +167,26 @@ def compare(bench: Bench, records: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def measure_packing(repeats: int) -> float:
-    """Return the time of a step in two rows over that in one packed row: a random LLaVA with 576 media tokens."""
+def measure_shared_prefix(repeats: int) -> float:
+    """Return the time of a step in two rows over that in one row, on a random LLaVA with 576 media tokens."""
     shape = shrink(LLAVA_7B)
     text = {**shape.text, "hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4}
     loaded = build(dataclasses.replace(shape, text=text))
-    content, style = controls(make_pair("image"), 1, "image", "0")
+    content, style = draw_controls(make_pair("image"), 1, "0")
     start = encode_media(loaded, [BLANK])
-    step = lambda packed: losses(loaded, start.clone().requires_grad_(), [[*content, style]], packed).sum().backward()  # noqa: E731
+
+    def step(share_prefix: bool) -> None:
+        (losses,) = compute_losses(loaded, start.clone().requires_grad_(), [[*content, style]], share_prefix)
+        losses.sum().backward()
+
     step(True), step(False)
-    times = [[timed(lambda packed=packed: step(packed))[2] for packed in (False, True)] for _ in range(repeats)]
-    rows, packed = (statistics.median(column) for column in zip(*times, strict=True))
-    return rows / packed
+    times = [[timed(lambda shared=shared: step(shared))[2] for shared in (False, True)] for _ in range(repeats)]
+    rows, shared = (statistics.median(column) for column in zip(*times, strict=True))
+    return rows / shared
 
 
 def measure_growth(folder: Path | None, records: int = GROWTH) -> dict[str, float]:
-    """Return throughput and peak memory with 10 times the records over those with 1 time, in processes of their own."""
+    """Return throughput and peak memory with 10 times the records, relative to 1 time. Each runs in its own process."""
     runs = []
     for times in (1, 10):
         command = [sys.executable, __file__, "--child", str(times), "--records", str(records)]
@@ -181,7 +200,7 @@ def measure_growth(folder: Path | None, records: int = GROWTH) -> dict[str, floa
 
 
 def ablate(bench: Bench, records: int, repeats: int) -> list[dict[str, Any]]:
-    """Return cost, steps and VSR with each lever changed alone; the variants take turns."""
+    """Return cost, steps and VSR with one setting changed at a time. The variants alternate."""
     bench.ours(2)
     runs = [{name: bench.ours(records, **settings) for name, settings in ABLATION.items()} for _ in range(repeats)]
     median = lambda name: statistics.median(run[name]["cpu"] for run in runs)  # noqa: E731
@@ -189,7 +208,7 @@ def ablate(bench: Bench, records: int, repeats: int) -> list[dict[str, Any]]:
         {
             "variant": name,
             "cpu_seconds": median(name),
-            "ratio": median(name) / median("all levers"),
+            "ratio": median(name) / median("default"),
             "steps": runs[0][name]["steps"],
             "vsr": runs[0][name]["vsr"],
             **measure_quality(bench.loaded, runs[0][name]["embeddings"], runs[0][name]["pairs"], bench.bank),
@@ -202,9 +221,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=24)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the organism's data is, or goes")
+    parser.add_argument("--folder", type=Path, help="folder for the data; reused if it exists")
     parser.add_argument("--ablation", action="store_true")
-    parser.add_argument("--growth", action="store_true", help="only what changes when records grow 10 times")
+    parser.add_argument("--growth", action="store_true", help="only the effect of 10 times the records")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -219,12 +238,12 @@ def main() -> None:
         result = ablate(bench, arguments.records, arguments.repeats)
     else:
         result = compare(bench, arguments.records, arguments.repeats) | {"bank_seconds": bank_seconds}
-        result |= {"packed_step_ratio": measure_packing(5)} | measure_growth(arguments.folder)
+        result |= {"shared_prefix_ratio": measure_shared_prefix(5)} | measure_growth(arguments.folder)
     print_result(result, arguments.json)
 
 
 def print_result(result: Any, as_json: bool) -> None:
-    """Print figures as JSON, or as a table."""
+    """Print the results as JSON or as a table."""
     if as_json:
         print(json.dumps(result))
         return

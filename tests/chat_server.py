@@ -1,4 +1,4 @@
-"""A real HTTP server that speaks the chat completions API, with faults on demand."""
+"""A real HTTP server with the chat completions API, which fails on demand."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from seawall.preparation.extract import NotExtractable
 from seawall.preparation.rules import extract_by_rules
 
 
 def answer_by_rules(instruction: str) -> str:
-    """What a good model would answer."""
+    """Return the reply of a model that extracts as well as the rules."""
     try:
         found = extract_by_rules(instruction)
     except NotExtractable:
@@ -23,22 +24,27 @@ def answer_by_rules(instruction: str) -> str:
 
 
 class ChatServer(ThreadingHTTPServer):
-    """Counts what it was asked and what it answered; `faults` are spent in order, per instruction."""
+    """Server that records its requests and answers. The faults of an instruction are used up in order."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, answer: Callable[[str], str] = answer_by_rules):
+    def __init__(self, answer: Callable[[str], str] = answer_by_rules) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
         self.faults: dict[str, list[str]] = {}
-        self.asked: list[dict] = []
+        """Instruction -> faults: "401", "429", "500", "timeout", "hang up", "cut body" or "broken JSON"."""
+        self.asked: list[dict[str, Any]] = []
+        """Body of each request."""
         self.answered: Counter[str] = Counter()
+        """Conversation -> number of answers."""
         self.gate: Callable[[], bool] = lambda: True
+        """Returns whether the next request is answered. The others are held until `over` is set."""
         self.lock = threading.Lock()
         self.over = threading.Event()
-        self.let_go = 0
-        """Requests that were held for a minute: the client should have given up long before."""
+        self.abandoned = 0
+        """Number of requests that the server held for a minute, because the client did not close them at its time
+        limit."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
@@ -51,12 +57,12 @@ class ChatServer(ThreadingHTTPServer):
     def cached_tokens(self, asked: int) -> int:
         return 0
 
-    def handle_error(self, request, client_address):
-        """The client went away: that is what these tests do."""
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Ignore clients that disconnect: the tests kill some."""
 
 
 class JudgeServer(ChatServer):
-    """Counts the tokens of what it is asked: Llama Guard's judge looks whether the answer reaches it."""
+    """Server that counts words as tokens. The judge of Llama Guard checks by them that the whole answer has arrived."""
 
     def count_tokens(self, conversation: str) -> int:
         return len(conversation.split())
@@ -66,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: ChatServer
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         conversation = json.dumps(body["messages"])
         instruction = body["messages"][min(1, len(body["messages"]) - 1)]["content"].removeprefix("Request: ")
@@ -78,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in ("timeout", "hang up"):
             if fault == "timeout":
                 self.server.over.wait(60)
-                self.server.let_go += not self.server.over.is_set()
+                self.server.abandoned += not self.server.over.is_set()
             self.close_connection = True
             return None
         if fault == "cut body":
@@ -98,15 +104,15 @@ class _Handler(BaseHTTPRequestHandler):
         body = {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
         return self.send(200, body)
 
-    def send(self, status: int, body: dict | str) -> None:
+    def send(self, status: int, body: dict[str, Any] | str) -> None:
         data = (body if isinstance(body, str) else json.dumps(body)).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         if status >= 400:
-            self.send_header("x-should-retry", "false")  # Inspect retries, not the client below it
+            self.send_header("x-should-retry", "false")  # so that Inspect retries, not the OpenAI client
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, *_):
+    def log_message(self, *_: Any) -> None:
         pass

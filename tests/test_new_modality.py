@@ -116,7 +116,7 @@ def test_the_four_stages_run_on_it(model_name, tmp_path):
         for phrase, kind in [*PHRASES.items()]
         * 6  # announced in several ways, or the way is learned in place of the phrase
     ]
-    config = seawall.PrepareConfig(modality="eeg", copies="keep")
+    config = seawall.PrepareConfig(modality="eeg", duplicates="keep")
     seawall.preparation.run(write_lines(tmp_path / "records.jsonl", records), pairs, config)
     assert "EEG recording" in (pairs / "pairs.jsonl").read_text()
 

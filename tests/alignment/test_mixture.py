@@ -1,8 +1,9 @@
-"""What a batch is made of: shares kept, rounds complete, nothing missing in silence."""
+"""What a batch consists of: shares are kept, rounds are complete, and nothing is left out silently."""
 
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections import Counter
 
 import pytest
@@ -11,49 +12,55 @@ from PIL import Image
 
 from conftest import RECORDS, write_lines
 from seawall import AlignConfig, Mixture, prepare
-from seawall.alignment.mixture import Row, collect_rows, keep_preferences, plan, read_media
-from seawall.store.pair import read_pairs
+from seawall.alignment.config import COMPONENTS
+from seawall.alignment.mixture import (
+    MediaLine,
+    TrainingExample,
+    collect_examples,
+    keep_preferences,
+    plan_training,
+    read_media,
+)
 from seawall.errors import ConfigError, DataError
 from seawall.models.chat import BLANK, Example
-from seawall.store.embeddings import EmbeddingStore
+from seawall.store.embeddings import EmbeddingStore, Entry
+from seawall.store.pair import read_pairs
 
-NAMES = [field.name for field in dataclasses.fields(Mixture)]
-EVERY = Mixture(**dict.fromkeys(NAMES, 1.0))
-
-
-def some_rows(**numbers):
-    return {name: [Row(Example(question=f"{name}/{i}")) for i in range(numbers.get(name, 3))] for name in NAMES}
+EVERY = Mixture(**dict.fromkeys(COMPONENTS, 1.0))
+LINE = {"image": "a.png", "question": "What?", "answer": "A thing."}
 
 
-def component(row):
-    return row.turn.question.split("/")[0]
+def make_examples(**numbers):
+    return {
+        name: [TrainingExample(Example(question=f"{name}/{i}")) for i in range(numbers.get(name, 3))]
+        for name in COMPONENTS
+    }
+
+
+def component(one):
+    return one.example.question.split("/")[0]
 
 
 def batches(planned, size):
     return [planned[first : first + size] for first in range(0, len(planned), size)]
 
 
-def store_of(folder, pairs, *facts):
+def make_store(folder, pairs, *facts):
     """A store whose embeddings are told apart by their value."""
     folder.mkdir()
     store = EmbeddingStore(folder)
-    contents = {pair["id"]: store.hash_content(pair) for pair in pairs}
-    rows = [
-        {
-            "key": f"{record}#0",
-            "record": record,
-            "content": contents.get(record, ""),
-            "kind": kind,
-            "verified": verified,
-            "steps": 1,
-            "starts": 1,
-            "seconds": 0.1,
-            "curve": [],
-        }
+    contents = {pair.id: store.hash_content(pair) for pair in pairs}
+    entries = [
+        Entry(key=f"{record}#0", record=record, content=contents.get(record, ""), kind=kind, verified=verified, steps=1)
         for record, kind, verified in facts
     ]
-    store.append({row["key"]: torch.full((2, 3), float(i)) for i, row in enumerate(rows)}, rows)
+    store.append({entry.key: torch.full((2, 3), float(i)) for i, entry in enumerate(entries)}, entries)
     return EmbeddingStore(folder)
+
+
+def with_rejected(pairs, *ids):
+    """The pairs, with an unsafe response where the id is given."""
+    return [dataclasses.replace(pair, rejected=f"unsafe {pair.id}" if pair.id in ids else None) for pair in pairs]
 
 
 @pytest.fixture
@@ -66,8 +73,8 @@ def pairs(source, tmp_path):
 def media(tmp_path):
     """Write a `media.jsonl` beside one real image; return its folder."""
 
-    def write(*lines):
-        folder = tmp_path / "media"
+    def write(*lines, name="media"):
+        folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(folder / "a.png")
         write_lines(folder / "media.jsonl", list(lines))
@@ -79,59 +86,61 @@ def media(tmp_path):
 @pytest.mark.parametrize("mixture", [Mixture(), EVERY, Mixture(text_harmful=1e-9, text_harmless=1e9)])
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 8, 32, 100])
 def test_counts_sum_to_the_batch(mixture, batch_size):
-    assert sum(mixture.counts(batch_size).values()) == batch_size
+    assert sum(mixture.count_examples(batch_size).values()) == batch_size
 
 
-def test_counts_are_within_one_of_their_share_whatever_its_scale():
+def test_counts_are_within_one_of_their_share_at_any_scale():
     for scale in (1, 7.3):
-        mixture = Mixture(**{name: scale * share for name, share in dataclasses.asdict(Mixture()).items()})
-        counts = mixture.counts(33)
-        assert counts == Mixture().counts(33)
+        mixture = Mixture(**{name: scale * share for name, share in Mixture().get_shares().items()})
+        counts = mixture.count_examples(33)
+        assert counts == Mixture().count_examples(33)
         for name, number in counts.items():
             assert abs(number - 33 * getattr(Mixture(), name)) < 1
 
 
 def test_a_share_of_0_leaves_a_component_out():
-    assert "media_harmful" not in Mixture().counts(32)
+    assert "media_harmful" not in Mixture().count_examples(32)
 
 
 def test_every_batch_has_the_same_shares():
-    planned = plan(some_rows(), Mixture(), steps=6, batch_size=20, seed=0)
-    assert [Counter(map(component, batch)) for batch in batches(planned, 20)] == [Mixture().counts(20)] * 6
+    planned = plan_training(make_examples(), Mixture(), steps=6, batch_size=20, seed=0)
+    assert [Counter(map(component, batch)) for batch in batches(planned, 20)] == [Mixture().count_examples(20)] * 6
 
 
-def test_all_rows_come_before_one_comes_again():
-    planned = plan(some_rows(text_harmful=5), EVERY, steps=10, batch_size=6, seed=0)
+def test_an_example_returns_only_after_all_others():
+    planned = plan_training(make_examples(text_harmful=5), EVERY, steps=10, batch_size=6, seed=0)
     for name, number in (("text_harmful", 5), ("media_harmless", 3)):
-        seen = [row for row in planned if component(row) == name]
+        seen = [one for one in planned if component(one) == name]
         for first in range(0, len(seen) - number + 1, number):
-            assert len({row.turn.question for row in seen[first : first + number]}) == number
+            assert len({one.example.question for one in seen[first : first + number]}) == number
 
 
 def test_the_seed_decides_the_order():
-    one, same, other = (plan(some_rows(text_harmful=9), EVERY, 5, 6, seed) for seed in (0, 0, 1))
+    one, same, other = (plan_training(make_examples(text_harmful=9), EVERY, 5, 6, seed) for seed in (0, 0, 1))
     assert one == same != other
 
 
-def test_an_empty_component_is_named_with_the_ways_out():
-    rows = some_rows(synthetic_harmless=0, media_harmless=0)
-    with pytest.raises(ConfigError, match=r"wants synthetic_harmless, media_harmless,.*--embeddings.*share to 0"):
-        plan(rows, Mixture(), 1, 20, 0)
+def test_an_empty_component_is_named_with_advice():
+    examples = make_examples(synthetic_harmless=0, media_harmless=0)
+    with pytest.raises(ConfigError, match=r"contains synthetic_harmless, media_harmless,.*--embeddings.*share to 0"):
+        plan_training(examples, Mixture(), 1, 20, 0)
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_batch_too_small_for_every_share_is_refused(batch_size):
     with pytest.raises(ConfigError, match=r"batch.*text_harmless"):
-        plan(some_rows(), Mixture(), 1, batch_size, 0)
+        plan_training(make_examples(), Mixture(), 1, batch_size, 0)
 
 
-@pytest.mark.parametrize("shares", [{"text_harmful": -0.1}, dict.fromkeys(NAMES, 0), {"text_harmful": float("nan")}])
+@pytest.mark.parametrize(
+    "shares", [{"text_harmful": -0.1}, dict.fromkeys(COMPONENTS, 0), {"text_harmful": float("nan")}]
+)
 def test_impossible_shares_are_refused(shares):
     with pytest.raises(ConfigError, match="must not be negative"):
         Mixture(**shares)
 
 
-def test_harm_without_twins_is_refused_unless_asked_for():
+def test_harm_without_twins_is_refused_unless_allowed():
     mixture = Mixture(synthetic_harmless=0)
     with pytest.raises(ConfigError, match=r"no twins.*synthetic means refuse.*--allow-shortcut"):
         AlignConfig(mixture=mixture)
@@ -139,73 +148,135 @@ def test_harm_without_twins_is_refused_unless_asked_for():
     AlignConfig(mixture=Mixture(synthetic_harmless=0, synthetic_harmful=0))
 
 
-def test_all_faults_of_a_config_come_at_once():
+def test_a_config_lists_all_its_faults_at_once():
     with pytest.raises(ConfigError, match=r"steps is 0.*learning_rate is 0.*no twins"):
         AlignConfig(steps=0, learning_rate=0, mixture=Mixture(synthetic_harmless=0))
 
 
-def test_rows_of_text(pairs):
-    rows = collect_rows(pairs, None, ())
-    assert [(row.turn.question, row.turn.answer) for row in rows["text_harmful"] + rows["text_harmless"]] == [
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("text_harmful = 0.5\ntext_harmless = 0.4\n", "sum to 0.9, not 1"),
+        ("text_harmfull = 1\n", "contains text_harmfull. A mixture consists of"),
+        ("text_harmful 1\n", "cannot be read as a mixture"),
+        (None, "cannot be read as a mixture"),
+    ],
+)
+def test_faults_of_a_mixture_file_are_named(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "mixture.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Mixture.read(tmp_path / "mixture.toml")
+
+
+def test_components_that_a_mixture_file_leaves_out_get_0(tmp_path):
+    (tmp_path / "mixture.toml").write_text("text_harmful = 0.25\nsynthetic_harmful = 0.75\n")
+    assert Mixture.read(tmp_path / "mixture.toml") == Mixture(
+        text_harmful=0.25, synthetic_harmful=0.75, text_harmless=0, synthetic_harmless=0, media_harmless=0
+    )
+
+
+def test_text_examples_are_the_records(pairs):
+    examples = collect_examples(pairs, None, ())
+    text = examples["text_harmful"] + examples["text_harmless"]
+    assert [(one.example.question, one.example.answer) for one in text] == [
         (record["instruction"], record["response"]) for record in RECORDS
     ]
-    assert all(row.turn.medium is None and row.key is None for row in rows["text_harmful"])
-    assert not rows["synthetic_harmful"] and not rows["media_harmless"]
+    assert all(one.example.medium is None and one.key is None for one in examples["text_harmful"])
+    assert not examples["synthetic_harmful"] and not examples["media_harmless"]
 
 
-def test_synthetic_rows_ask_the_detoxified_instruction_over_a_blank(pairs, tmp_path):
-    rows = collect_rows(pairs, store_of(tmp_path / "store", pairs, ("1", "harmful", True), ("3", "harmless", True)), ())
-    (harmful,), (twin,) = rows["synthetic_harmful"], rows["synthetic_harmless"]
+def test_synthetic_examples_ask_the_detoxified_instruction_about_a_blank(pairs, tmp_path):
+    store = make_store(tmp_path / "store", pairs, ("1", "harmful", True), ("3", "harmless", True))
+    examples = collect_examples(pairs, store, ())
+    (harmful,), (twin,) = examples["synthetic_harmful"], examples["synthetic_harmless"]
     assert (harmful.key, twin.key) == ("1#0", "3#0")
-    assert harmful.turn == Example(question=pairs[0]["detoxified"], answer=pairs[0]["response"], medium=BLANK)
-    assert twin.turn == Example(question=pairs[2]["detoxified"], answer=pairs[2]["response"], medium=BLANK)
+    assert harmful.example == Example(question=pairs[0].detoxified, answer=pairs[0].response, medium=BLANK)
+    assert twin.example == Example(question=pairs[2].detoxified, answer=pairs[2].response, medium=BLANK)
 
 
-def test_what_is_rejected_is_the_unsafe_answer_or_a_refusal(pairs, media, tmp_path):
-    pairs = [{**pair, "rejected": f"unsafe {pair['id']}" if pair["id"] == "1" else None} for pair in pairs]
-    refusals = [pair["response"] for pair in pairs if pair["kind"] == "harmful"]
-    folder = media({"image": "a.png", "question": "What?", "answer": "A thing."})
-    store = store_of(tmp_path / "store", pairs, ("1", "harmful", True), ("3", "harmless", True))
-    rows = collect_rows(pairs, store, [folder])
-    assert [row.rejected for row in rows["text_harmful"]] == ["unsafe 1"] + [None] * (len(refusals) - 1)
-    assert rows["synthetic_harmful"][0].rejected == "unsafe 1"
+def test_the_rejected_response_is_the_unsafe_one_or_a_refusal(pairs, media, tmp_path):
+    pairs = with_rejected(pairs, "1")
+    refusals = [pair.response for pair in pairs if pair.kind == "harmful"]
+    folder = media(LINE, {**LINE, "kind": "harmful", "rejected": "unsafe"})
+    store = make_store(tmp_path / "store", pairs, ("1", "harmful", True), ("3", "harmless", True))
+    examples = collect_examples(pairs, store, [folder])
+    assert [one.rejected for one in examples["text_harmful"]] == ["unsafe 1"] + [None] * (len(refusals) - 1)
+    assert examples["synthetic_harmful"][0].rejected == "unsafe 1"
+    assert examples["media_harmful"][0].rejected == "unsafe"
     for name in ("text_harmless", "synthetic_harmless", "media_harmless"):
-        assert rows[name] and all(row.rejected in refusals for row in rows[name])
+        assert examples[name] and all(one.rejected in refusals for one in examples[name])
 
 
-def test_rows_without_a_rejected_answer_are_left_out_of_preferences_and_counted(pairs, caplog):
-    pairs = [{**pair, "rejected": "unsafe" if pair["id"] == "1" else None} for pair in pairs]
-    rows = collect_rows(pairs, None, ())
+def test_the_order_of_pairs_media_and_folders_does_not_change_what_is_rejected(pairs, media, tmp_path):
+    many = [
+        dataclasses.replace(
+            pair, id=f"{pair.id}/{i}", response=f"No, {i}." if pair.kind == "harmful" else pair.response
+        )
+        for i in range(10)
+        for pair in pairs
+    ]
+    facts = [(pair.id, pair.kind, True) for pair in many]
+    lists = {name: [{**LINE, "question": f"What is {name} {i}?"} for i in range(5)] for name in ("one", "two")}
+
+    def collect(name):
+        folders = [media(*lines, name=folder) for folder, lines in lists.items()]
+        return collect_examples(many, make_store(tmp_path / name, many, *facts), folders)
+
+    before = collect("store")
+    rng = random.Random(0)
+    for values in (many, facts, *lists.values()):
+        rng.shuffle(values)
+    lists = dict(reversed(lists.items()))
+    after = collect("shuffled")
+    for name in COMPONENTS:
+        assert Counter(before[name]) == Counter(after[name])
+    for name in ("text_harmless", "synthetic_harmless", "media_harmless"):
+        assert before[name] != after[name], "the order differs"
+        assert len({one.rejected for one in before[name]}) > 3, "different examples have different refusals"
+
+
+def test_examples_without_a_rejected_response_are_left_out_of_preferences_and_counted(pairs, caplog):
+    examples = collect_examples(with_rejected(pairs, "1"), None, ())
     mixture = Mixture(synthetic_harmful=0, synthetic_harmless=0, media_harmless=0)
-    kept = keep_preferences(rows, mixture)
-    assert len(kept["text_harmful"]) == 1 and kept["text_harmless"] == rows["text_harmless"]
-    assert f"{len(rows['text_harmful']) - 1} of {len(rows['text_harmful'])} text_harmful" in caplog.text
-    with pytest.raises(ConfigError, match=r"Rows without a rejected answer: \d of \d text_harmful.*--method sft"):
-        keep_preferences(collect_rows([{**pair, "rejected": None} for pair in pairs], None, ()), mixture)
+    kept = keep_preferences(examples, mixture)
+    assert len(kept["text_harmful"]) == 1 and kept["text_harmless"] == examples["text_harmless"]
+    assert f"{len(examples['text_harmful']) - 1} of {len(examples['text_harmful'])} text_harmful" in caplog.text
+    with pytest.raises(ConfigError, match=r"Examples without a rejected response: \d of \d text_harmful.*--method sft"):
+        keep_preferences(collect_examples(with_rejected(pairs), None, ()), mixture)
 
 
 def test_unverified_embeddings_and_those_of_no_pair_are_left_out(pairs, tmp_path):
     facts = [("1", "harmful", True), ("2", "harmful", False), ("99", "harmful", True), ("4", "harmless", False)]
-    rows = collect_rows(pairs, store_of(tmp_path / "store", pairs, *facts), ())
-    assert [row.key for row in rows["synthetic_harmful"]] == ["1#0"]
-    assert rows["synthetic_harmless"] == []
+    examples = collect_examples(pairs, make_store(tmp_path / "store", pairs, *facts), ())
+    assert [one.key for one in examples["synthetic_harmful"]] == ["1#0"]
+    assert examples["synthetic_harmless"] == []
 
 
-def test_an_embedding_whose_record_has_other_prompts_now_is_left_out_with_a_warning(pairs, tmp_path, caplog):
-    store = store_of(tmp_path / "store", pairs, ("1", "harmful", True), ("2", "harmful", True))
-    other = {**pairs[0], "response": "No."}, {**pairs[1], "phrase": "make a real passport"}
-    rows = collect_rows(other, store, ())
-    assert [row.key for row in rows["synthetic_harmful"]] == ["1#0"], "a response is not what it was made from"
+def test_an_embedding_whose_record_has_other_questions_now_is_left_out_with_a_warning(pairs, tmp_path, caplog):
+    store = make_store(tmp_path / "store", pairs, ("1", "harmful", True), ("2", "harmful", True))
+    changed = [
+        dataclasses.replace(pairs[0], response="No."),
+        dataclasses.replace(pairs[1], phrase="make a real passport"),
+    ]
+    examples = collect_examples(changed, store, ())
+    assert [one.key for one in examples["synthetic_harmful"]] == ["1#0"], "an embedding does not depend on the response"
     assert "1 embeddings" in caplog.text and "Run `seawall synthesize` again" in caplog.text
 
 
-def test_rows_of_media_go_by_their_kind_which_is_harmless_unless_said(pairs, media):
-    line = {"image": "a.png", "question": "What?", "answer": "A thing."}
-    folder = media(line, {**line, "kind": "harmful", "answer": "No."})
-    rows = collect_rows(pairs, None, [folder])
-    assert [row.turn.answer for row in rows["media_harmless"]] == ["A thing."]
-    assert [row.turn.answer for row in rows["media_harmful"]] == ["No."]
-    assert rows["media_harmless"][0].turn.medium == folder / "a.png"
+def test_media_are_harmless_unless_their_list_says_otherwise(pairs, media):
+    folder = media(LINE, {**LINE, "kind": "harmful", "answer": "No."})
+    examples = collect_examples(pairs, None, [folder])
+    assert [one.example.answer for one in examples["media_harmless"]] == ["A thing."]
+    assert [one.example.answer for one in examples["media_harmful"]] == ["No."]
+    assert examples["media_harmless"][0].example.medium == folder / "a.png"
+
+
+def test_a_sound_may_contain_the_whole_request():
+    line = MediaLine.from_json({"audio": "a.mp3", "answer": "A thing."}, "audio", "line 1")
+    assert line == MediaLine(file="a.mp3", question="", answer="A thing.")
+    with pytest.raises(DataError, match="lacks question"):
+        MediaLine.from_json({"video": "a.mp4", "answer": "A thing."}, "video", "line 1")
 
 
 @pytest.mark.parametrize(
@@ -217,6 +288,7 @@ def test_rows_of_media_go_by_their_kind_which_is_harmless_unless_said(pairs, med
         ({"image": 5, "question": "q", "answer": "a"}, "line 1.*image"),
         ({"image": "a.png", "question": 5, "answer": "a"}, "line 1.*question"),
         ({"image": "a.png", "question": "q", "answer": "a", "kind": "bad"}, "line 1.*kind.*'bad'"),
+        ({"image": "a.png", "question": "q", "answer": "a", "rejected": 5}, "line 1.*rejected"),
         ("{nope", "line 1, is not JSON"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The benchmark of `prepare`, and with it the figure of the rules: what they find on 200 requests in the forms of public sets."""
+"""The benchmark of `prepare`: the accuracy of the rules on 200 requests in the forms of public safety data."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def test_the_rules_find_the_phrases_of_200_requests(benchmark, capsys, monkeypat
     assert speed["records"] == 400 == speed["pairs"] + speed["rejected"] and speed["records_per_second"] > 500
 
 
-def test_the_200_requests_are_what_they_say(benchmark):
+def test_the_200_requests_are_distinct_and_marked(benchmark):
     rows = benchmark.read_instructions()
     assert len(rows) == len({instruction for instruction, *_ in rows}) == 200
     assert all(category in ("activity", "product") for *_, category in rows)
     within = [len(phrase.split()) <= MAX_WORDS for _, phrase, _ in rows]
-    assert sum(within) > 190, "few phrases are longer than a pair may show"
+    assert sum(within) > 190, "only a few phrases are longer than a pair allows"
     assert all(content_words(phrase) for _, phrase, _ in rows)

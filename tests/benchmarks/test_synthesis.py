@@ -1,4 +1,4 @@
-"""The benchmarks of the synthesis: the reference is the paper's, and the scripts run at tiny size."""
+"""The synthesis benchmarks: the reference does what the paper describes, and the scripts run at a tiny size."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from seawall.models.chat import BLANK, Example
+from sample_pairs import make_pair
+from seawall.models.chat import BLANK
 from seawall.models.encode import encode_media
 from seawall.store.embeddings import EmbeddingStore
+from seawall.synthesis.objective import make_example
 from seawall.synthesis.optimize import Task, optimize
-
-PAIR = {
-    "id": "0",
-    "kind": "harmful",
-    "phrase": "wash a car",
-    "category": "activity",
-    "content": {"question": "What does the image show?", "answer": "The image shows the activity: wash a car."},
-    "style": {"question": "What is the main colour of the image?", "answer": "The main colour is red."},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -29,20 +22,21 @@ def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
 
 
-def test_the_reference_takes_the_engines_first_step(tiny):
+def test_the_first_step_of_the_reference_is_that_of_the_optimiser(tiny):
     """Adam's first step is the sign of the gradient, whatever its betas."""
     import reference_synthesis
 
     tiny.model.requires_grad_(False)
     blank = encode_media(tiny, [BLANK])
-    found = reference_synthesis.synthesize_one(tiny, PAIR, blank, rate=0.1, steps=1)
-    content, style = (Example(**PAIR[control], medium=BLANK) for control in ("content", "style"))
-    task = Task(record="0", turns=[[content]], style=style, embeddings=blank)
+    pair = make_pair()
+    found = reference_synthesis.synthesize_one(tiny, pair, blank, rate=0.1, steps=1)
+    content, style = make_example(pair.content[0]), make_example(pair.style)
+    task = Task(record="0", content=[[content]], style=style, embeddings=blank)
     rate = 0.1 * blank.std().item()
-    (done,) = optimize(tiny, [task], rate=rate, threshold=0, max_steps=1, batch_size=1)
+    (done,) = optimize(tiny, [task], learning_rate=rate, threshold=0, max_steps=1, batch_size=1)
     moved = (found[0] - blank[0]).abs()
     assert moved.median() == pytest.approx(rate, rel=1e-2)
-    clear = moved > 0.99 * rate  # where the gradient is not lost in rounding
+    clear = moved > 0.99 * rate  # elsewhere rounding decides the sign of the gradient
     assert clear.float().mean() > 0.95
     torch.testing.assert_close(found[0][clear], done.embeddings[0][clear], rtol=1e-4, atol=1e-4)
 
@@ -83,7 +77,7 @@ def test_the_gpu_benchmark_at_tiny_size(shape, monkeypatch, capsys):
     gpu_synthesis.main()
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row["how"] for row in rows] == ["reference", "packed"]
-    assert all(row["ms_a_record_step"] > 0 and row["share"] > 0 for row in rows)
+    assert all(row["ms_per_record_step"] > 0 and row["share"] > 0 for row in rows)
     medium = gpu_synthesis.SHAPES[shape].tokens
     assert 2 * medium < rows[0]["tokens"] < 2 * medium + 120
     assert medium < rows[1]["tokens"] < medium + 180  # more questions, and the medium once
@@ -102,10 +96,10 @@ def test_without_a_gpu_the_benchmark_says_so(monkeypatch, capsys):
 def test_the_comparison_measures_both(tiny, monkeypatch):
     import synthesis
 
-    settings = {"max_steps": 2, "starts": 1, "threshold_retries": 0}
+    settings = {"max_steps": 2, "attempts": 1, "threshold_retries": 0}
     monkeypatch.setattr(synthesis, "FULL", synthesis.SynthesizeConfig(copies=1, start="blank", **settings))
     tiny.model.requires_grad_(False)
-    pairs = [{**PAIR, "id": str(n), "phrase": phrase} for n, phrase in enumerate(("wash a car", "sell a boat"))]
+    pairs = [make_pair(str(number), phrase) for number, phrase in enumerate(("wash a car", "sell a boat"))]
     blank = encode_media(tiny, [BLANK])
     bank = blank + torch.randn(4, *blank.shape[1:], generator=torch.Generator().manual_seed(0))
     found = synthesis.compare(synthesis.Bench(tiny, pairs, bank, blank), records=2, repeats=1)

@@ -1,4 +1,4 @@
-"""Real media files of each modality, small, and of the size of a row's blank."""
+"""Small real media files of each modality, in the size of a row's blank."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import numpy as np
 from PIL import Image
 
 SIZES: dict[str, float] = {"image": 56, "video": 2, "audio": 2}
-"""Of the blanks in tests, by modality, or by row where that does not do."""
+"""Size of the blank in tests, by modality or, for exceptions, by row."""
 SIZES |= {f"{name}/image": 64 for name in ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_omni_moe_thinker")}
 
 
-def size_of(family: Any) -> float:
+def get_size(family: Any) -> float:
+    """Return the size of the blank in tests."""
     return SIZES.get(f"{family.model_type}/{family.modality}", SIZES[family.modality])
 
 
 def make_files(modality: str, folder: Path, chat: Any, number: int = 3) -> list[Path]:
-    """Write media of noise, as large as the blank of `chat`."""
+    """Write media files of noise, as large as the blank of `chat`."""
     size, rng, paths = chat.blank_size, np.random.default_rng(0), []
     for n in range(number):
         if modality == "image":

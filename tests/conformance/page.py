@@ -1,6 +1,6 @@
-"""The table of docs/families.md, from the table of families and from what the tiny models of the suite show.
+"""Writes the table of docs/families.md from the table of families and the tiny models of the suite.
 
-PYTHONPATH=src:tests python -m conformance.page      # writes it into docs/families.md
+Run it with `PYTHONPATH=src:tests python -m conformance.page`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from conformance import stand_ins
 from conformance.conftest import QUESTION, Row, make_row
-from seawall.models import videos
 from seawall.models.chat import BLANK, Example
+from seawall.models.custom import qwen_video
 from seawall.models.families import FAMILIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "families.md"
@@ -39,18 +39,20 @@ REAL = {
     ("granite_speech", "audio"): "30 s: 1500x1024 -> 300",
     ("audioflamingo3", "audio"): "30 s: 750x1280 -> 750",
 }
-"""Of released checkpoints, by the arithmetic of their configurations and processors; none was run."""
+"""Blank of released checkpoints, computed from their configurations and processors. None was run."""
 
 
-def line(row: Row) -> str:
-    """Return a family's line."""
+def make_line(row: Row) -> str:
+    """Return the line of a family."""
     family, chat = row.family, row.loaded.chat
-    turn = Example(question=QUESTION, medium=BLANK)
-    prompt = chat._prompt(chat._messages(turn), add_generation_prompt=True)
-    tokens = len(chat.encode(turn)[0]) - len(chat.tokenizer(prompt)["input_ids"]) + 1
+    example = Example(question=QUESTION, medium=BLANK)
+    content = [{"type": family.modality}, {"type": "text", "text": QUESTION}]
+    messages = [{"role": "user", "content": content}]
+    prompt = chat.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    tokens = len(chat.encode(example).ids) - len(chat.tokenizer(prompt)["input_ids"]) + 1
     parts = [row.loaded.processor, getattr(row.loaded.processor, f"{family.modality}_processor", None)]
     origins = {type(part).__module__ for part in parts}
-    processor = "stand-in" if stand_ins.__name__ in origins else "ours" if videos.__name__ in origins else "real"
+    processor = "stand-in" if stand_ins.__name__ in origins else "ours" if qwen_video.__name__ in origins else "real"
     cells = [
         family.model_type + (f" ({family.tower})" if family.tower else ""),
         family.modality,
@@ -66,7 +68,7 @@ def line(row: Row) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def table(folder: Path) -> str:
+def make_table(folder: Path) -> str:
     """Return the whole table."""
     heads = ["model type", "modality", "layers of M", "P", "blank of a real checkpoint: E -> LM tokens"]
     heads += [
@@ -77,11 +79,11 @@ def table(folder: Path) -> str:
         "real checkpoint run",
     ]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    return "\n".join(lines + [line(make_row(family, folder)) for family in FAMILIES]) + "\n"
+    return "\n".join(lines + [make_line(make_row(family, folder)) for family in FAMILIES]) + "\n"
 
 
 if __name__ == "__main__":
     text = PAGE.read_text(encoding="utf-8")
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     with tempfile.TemporaryDirectory() as folder:
-        PAGE.write_text(before + BEGIN + table(Path(folder)) + END + after, encoding="utf-8")
+        PAGE.write_text(before + BEGIN + make_table(Path(folder)) + END + after, encoding="utf-8")

@@ -1,6 +1,7 @@
-"""Parts of processors that need a package which the test machines lack, by the arithmetic that transformers publishes.
+"""Replacements for parts of processors that need packages which the test machines do not have.
 
-They give the names and shapes of the real ones. Frames and spectra are simpler (no resampling filter, no mel bank).
+They return the names and shapes of the real ones, by the arithmetic in transformers. Frames and spectra are simpler: no
+resampling filter, no mel bank.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from transformers.video_utils import VideoMetadata
 
 
 def frames_of(videos: Any, edge: int) -> Tensor:
-    """Return videos as normalised frames, shape = (videos, frames, 3, edge, edge)."""
+    """Return the normalised frames of videos, shape = (videos, frames, 3, edge, edge)."""
     frames = torch.tensor(np.stack(videos)).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
     return torch.stack([torch.nn.functional.interpolate(video, size=(edge, edge)) for video in frames])
 
 
 class Frames:
-    """A video processor of the LLaVA kind (needs torchvision): every frame resized and normalised."""
+    """Replaces the video processors of LLaVA-like models (need torchvision): resizes and normalises every frame."""
 
     model_input_names = ["pixel_values_videos"]
     num_frames = fps = video_sampling = None
@@ -34,7 +35,7 @@ class Frames:
 
 
 class QwenVideo:
-    """`Qwen2VLVideoProcessor.patchify` (needs torchvision): frames in pairs, cut to patches, in 2 x 2 blocks."""
+    """Replaces `Qwen2VLVideoProcessor` (needs torchvision): pairs of frames, cut into patches in 2 x 2 blocks."""
 
     model_input_names = ["pixel_values_videos", "video_grid_thw"]
     merge_size = temporal_patch_size = 2
@@ -53,13 +54,13 @@ class QwenVideo:
 
 
 class CohereImages(GotOcr2ImageProcessorPil):
-    """The image processor of Cohere2-Vision (needs torchvision) cuts tiles as that of GOT-OCR does."""
+    """Replaces the image processor of Cohere2-Vision (needs torchvision), which cuts tiles like that of GOT-OCR."""
 
     patch_size = 2  # tokens of a tile's edge
 
 
 class KimiImages:
-    """The image processor of Kimi K2.5 (needs torchvision): patches of one image, shape = (patches, 3, edge, edge)."""
+    """Replaces the image processor of Kimi K2.5 (needs torchvision): patches, shape = (patches, 3, edge, edge)."""
 
     model_input_names = ["pixel_values", "image_grid_thw"]
     merge_size = 2
@@ -80,7 +81,7 @@ class KimiImages:
 
 
 class GraniteAudio:
-    """`GraniteSpeechFeatureExtractor` (needs torchaudio): pairs of frames of 10 ms; 3 tokens for 15 pairs."""
+    """Replaces `GraniteSpeechFeatureExtractor` (needs torchaudio): pairs of 10 ms frames, 3 tokens for 15 pairs."""
 
     model_input_names = ["input_features"]
     sampling_rate = 16_000
@@ -106,7 +107,7 @@ class GraniteAudio:
 
 
 class Processor:
-    """A whole processor: each `mark` in a text becomes the tokens of a medium."""
+    """A complete processor, which replaces each `mark` in a text by the tokens of a medium."""
 
     mark = "<image>"
 
@@ -122,16 +123,16 @@ class Processor:
         return BatchFeature({**ids, **media})
 
     def encode(self, media: Any) -> Any:
-        """Return the model's inputs for media."""
+        """Return the model inputs of media."""
         return self.part(media, return_tensors="pt")
 
     def tokens(self, media: Any) -> str:
-        """Return what stands for one medium."""
+        """Return the text of one medium's tokens."""
         return self.mark * self.size
 
 
 class Voxtral(Processor):
-    """`VoxtralProcessor` (its tokenizer needs mistral_common): windows of the feature extractor, `size` tokens each."""
+    """Replaces `VoxtralProcessor` (its tokenizer needs mistral_common): windows of `size` tokens."""
 
     mark = "[AUDIO]"
 
@@ -141,7 +142,7 @@ class Voxtral(Processor):
 
 
 class Pixtral(Processor):
-    """`PixtralProcessor` (needs torchvision): rows of tokens of `size` pixels, a break after each, an end after the last."""
+    """Replaces `PixtralProcessor` (needs torchvision): rows of tokens of `size` pixels, breaks, and an end token."""
 
     mark = "[IMG]"
 
@@ -151,4 +152,4 @@ class Pixtral(Processor):
 
 
 class Tiles(Processor):
-    """A processor of square images of one tile, `size` tokens each (the one of Ovis 2 cuts tiles and adds indicators)."""
+    """Processes square images of one tile, `size` tokens each. That of Ovis 2 also cuts tiles and adds indicators."""

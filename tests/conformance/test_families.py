@@ -1,4 +1,4 @@
-"""What every row of the table of families must do. A failure names the property and the row."""
+"""Properties that every row of the table of families must have. A failure names the property and the row."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from peft import LoraConfig, get_peft_model
 from PIL import Image
 from torch import nn
 
-from conformance.conftest import Row, logits, make_row, name_of
+from conformance.conftest import Row, get_name, logits, make_row
 from seawall.errors import DataError
 from seawall.models.chat import BLANK, Example, to_model
-from seawall.models.encode import encode_media, encode_examples
+from seawall.models.encode import encode_examples, encode_media
 from seawall.models.families import FAMILIES, base_model, find_family, get_layers, get_module, get_projectors
 from seawall.models.inject import ITEMS, attach, inject
 
 
 def assert_own_output_gives_the_real_logits(row: Row) -> None:
-    """Injecting what the encoder made of the real media into blanks must give the real media's logits, bit for bit."""
+    """Injecting the encoder outputs of real media into blanks must give the logits of the real media, bit for bit."""
     own, real, blank = encode_media(row.loaded, row.files), row.batch(*row.files), row.blanks()
     expected = logits(row.model, to_model(real, row.model))
     with inject(row.model, row.family, own):
@@ -28,15 +28,16 @@ def assert_own_output_gives_the_real_logits(row: Row) -> None:
     assert (logits(row.model, to_model(blank, row.model)) - expected).abs().max() > 1e-3
 
 
-def gradient_of_own(row: Row) -> torch.Tensor:
+def compute_gradient(row: Row) -> torch.Tensor:
+    """Return the gradient of the loss with respect to the row's embeddings."""
     embedding = row.own.clone().requires_grad_()
     with inject(row.model, row.family, embedding):
         row.model(**to_model(row.blanks(), row.model), use_cache=False).loss.backward()
     return embedding.grad
 
 
-def lora(row: Row) -> nn.Module:
-    """Return the row's model below PEFT, with weights that matter, also on a projector that is a bare Linear."""
+def add_lora(row: Row) -> nn.Module:
+    """Return the row's model with a LoRA adapter of noticeable weights, also on a projector that is a bare `Linear`."""
     targets = rf".*{row.family.language_model}\..*_proj"
     if isinstance(get_projectors(row.model, row.family)[0], nn.Linear):
         targets += rf"|.*{re.escape(row.family.projector)}"
@@ -53,31 +54,33 @@ def test_every_path_of_the_row_exists(row):
         assert isinstance(get_module(row.model, row.family, path), nn.Module)
 
 
-def test_own_output_reproduces_the_logits_exactly(row):
+def test_injecting_encoder_outputs_gives_the_logits_of_real_media_exactly(row):
     assert_own_output_gives_the_real_logits(row)
 
 
-def test_media_encoded_once_give_the_logits_of_media_encoded_in_the_batch(row):
-    known = encode_examples(row.loaded, [Example(question="", medium=file) for file in row.files])
-    batch = row.batch(*row.files, None, known={file: one.inputs for file, one in known.items()})
-    with inject(row.model, row.family, [known[file].embedding for file in row.files]):
-        once = logits(row.model, to_model(batch, row.model))
-    each = logits(row.model, to_model(row.batch(*row.files, None), row.model))
-    torch.testing.assert_close(once, each, rtol=0, atol=1e-6)
+def test_media_encoded_beforehand_give_the_logits_of_media_encoded_in_the_batch(row):
+    encoded = encode_examples(row.loaded, [Example(question="", medium=file) for file in row.files])
+    batch = row.batch(*row.files, None, cached_inputs={file: one.inputs for file, one in encoded.items()})
+    with inject(row.model, row.family, [encoded[file].embedding for file in row.files]):
+        beforehand = logits(row.model, to_model(batch, row.model))
+    in_batch = logits(row.model, to_model(row.batch(*row.files, None), row.model))
+    torch.testing.assert_close(beforehand, in_batch, rtol=0, atol=1e-6)
     assert all((value == 1).all() for value in batch.values() if value.is_floating_point() and value.numel() > 1000)
 
 
-def test_a_medium_of_another_shape_than_the_blank_is_left_to_each_batch(media_folder, tmp_path):
+def test_a_medium_of_another_shape_than_the_blank_is_not_encoded_beforehand(media_folder, tmp_path):
     row = make_row(find_family("qwen2_vl", "image"), media_folder)
     with Image.open(row.files[0]) as image:
         image.resize((4 * image.width, 2 * image.height)).save(tmp_path / "large.png")
-    turns = [Example(question="", medium=medium) for medium in (row.files[0], tmp_path / "large.png")]
-    assert list(encode_examples(row.loaded, turns)) == [row.files[0]]
+    examples = [Example(question="", medium=medium) for medium in (row.files[0], tmp_path / "large.png")]
+    assert list(encode_examples(row.loaded, examples)) == [row.files[0]]
 
 
-def test_the_encoder_rests_while_every_medium_is_synthetic(row):
+def test_encoder_layers_are_skipped_while_every_medium_is_synthetic(row):
     ran = []
-    handles = [layer.register_forward_hook(lambda *_: None) for layer in get_layers(row.model, row.family)]
+    handles = [
+        layer.register_forward_hook(lambda *_: None) for layer in get_layers(row.model, row.family)
+    ]  # must not disturb
     inner = next(m for m in get_layers(row.model, row.family)[0].modules() if not list(m.children()))
     handles.append(inner.register_forward_hook(lambda *_: ran.append(1)))
     try:
@@ -93,24 +96,24 @@ def test_the_encoder_rests_while_every_medium_is_synthetic(row):
 
 def test_gradient_reaches_the_embedding_and_nothing_else(row):
     row.model.requires_grad_(False)
-    gradient = gradient_of_own(row)
+    gradient = compute_gradient(row)
     assert gradient.isfinite().all()
     assert gradient.abs().amax(-1).flatten(0, -2).amax(-1).gt(0).all()  # of every medium and projector
     assert all(parameter.grad is None for parameter in row.model.parameters())
 
 
-def test_a_batch_of_embeddings_equals_one_by_one(row):
+def test_a_batch_of_embeddings_gives_the_results_of_single_ones(row):
     with inject(row.model, row.family, row.own):
         together = logits(row.model, row.blanks())
     alone = []
     for number, file in enumerate(row.files):
         with inject(row.model, row.family, row.own[number : number + 1]):
-            alone.append(logits(row.model, row.batch("blank")))
+            alone.append(logits(row.model, row.batch(BLANK)))
         assert file.exists()
     torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-4)
 
 
-def test_no_answer_token_sees_those_behind_it(row):
+def test_no_answer_token_sees_later_ones(row):
     batch = row.blanks()
     answered = (batch["labels"] != -100).nonzero()
     row_number, last = answered[-1].tolist()
@@ -123,7 +126,7 @@ def test_no_answer_token_sees_those_behind_it(row):
 @pytest.mark.parametrize("synthetic", [0, 1])
 def test_synthetic_real_and_text_rows_mix(row, synthetic):
     expected = logits(row.model, row.batch(row.files[0], None, row.files[1]))
-    media = ["blank" if number == synthetic else file for number, file in enumerate(row.files)]
+    media = [BLANK if number == synthetic else file for number, file in enumerate(row.files)]
     items = [row.own[number] if number == synthetic else None for number in range(2)]
     with inject(row.model, row.family, items):
         mixed = logits(row.model, row.batch(media[0], None, media[1]))
@@ -138,26 +141,25 @@ def test_generation(row, beams):
         made = row.model.generate(**batch, **settings, return_dict_in_generate=True, output_logits=True)
         return made.sequences[:, batch["input_ids"].shape[1] :], made.logits[0]
 
-    ids, first = generate(row.batch(*row.files, side="left"))
+    ids, first = generate(row.batch(*row.files, padding_side="left"))
     with inject(row.model, row.family, row.own):
-        injected_ids, injected_first = generate(row.blanks(side="left"))
+        injected_ids, injected_first = generate(row.blanks(padding_side="left"))
     assert torch.equal(injected_ids, ids)
     torch.testing.assert_close(injected_first, first, rtol=0, atol=1e-4)
-    assert (generate(row.blanks(side="left"))[1] - first).abs().max() > 1e-3
+    assert (generate(row.blanks(padding_side="left"))[1] - first).abs().max() > 1e-3
 
 
 def test_after_lora_and_after_its_merge(row):
     row = row.copy()
     plain = logits(row.model, row.batch(*row.files))
-    wrapped = lora(row)
-    adapted = Row(row.loaded.__class__(**{**vars(row.loaded), "model": wrapped}), row.files, row.own)
+    wrapped = add_lora(row)
+    adapted = row.replace_model(wrapped)
     assert (logits(wrapped, row.batch(*row.files)) - plain).abs().max() > 1e-3
     assert_own_output_gives_the_real_logits(adapted)
     with attach(wrapped, row.family):
-        carried = logits(wrapped, row.blanks(), **{ITEMS: encode_media(adapted.loaded, row.files)})
-    assert torch.equal(carried, logits(wrapped, row.batch(*row.files)))
-    merged = Row(row.loaded.__class__(**{**vars(row.loaded), "model": wrapped.merge_and_unload()}), row.files, row.own)
-    assert_own_output_gives_the_real_logits(merged)
+        attached = logits(wrapped, row.blanks(), **{ITEMS: encode_media(adapted.loaded, row.files)})
+    assert torch.equal(attached, logits(wrapped, row.batch(*row.files)))
+    assert_own_output_gives_the_real_logits(row.replace_model(wrapped.merge_and_unload()))
 
 
 def test_after_save_and_load(row, tmp_path):
@@ -169,28 +171,28 @@ def test_after_save_and_load(row, tmp_path):
         torch.testing.assert_close(logits(model, row.blanks()), before, rtol=0, atol=1e-5)
 
 
-def test_gradient_checkpointing_leaves_the_gradient(row):
+def test_gradient_checkpointing_does_not_change_the_gradient(row):
     if not row.model.supports_gradient_checkpointing:
-        pytest.skip(f"{type(row.model).__name__} does not support it")
+        pytest.skip(f"{type(row.model).__name__} does not support gradient checkpointing")
     row = row.copy()
     row.model.train().requires_grad_(False)
-    plain = gradient_of_own(row)
+    plain = compute_gradient(row)
     row.model.gradient_checkpointing_enable()
-    assert torch.equal(gradient_of_own(row), plain)
+    assert torch.equal(compute_gradient(row), plain)
 
 
 def test_a_bf16_model_with_an_fp32_embedding(row):
     row = row.copy()
     row.model.to(torch.bfloat16).requires_grad_(False)
     assert_own_output_gives_the_real_logits(row)
-    gradient = gradient_of_own(row)
+    gradient = compute_gradient(row)
     assert gradient.dtype == torch.float32 and gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
 def test_nothing_is_left_behind(row):
-    before = logits(row.model, row.blanks())  # transformers hangs hooks of its own on some layers in a first forward
-    touched = [*get_projectors(row.model, row.family), base_model(row.model), *get_layers(row.model, row.family)]
-    state = lambda: [(list(m._forward_pre_hooks), list(m._forward_hooks), set(vars(m))) for m in (*touched, row.model)]  # noqa: E731
+    before = logits(row.model, row.blanks())  # the first forward pass of some models registers hooks of transformers
+    changed = [*get_projectors(row.model, row.family), base_model(row.model), *get_layers(row.model, row.family)]
+    state = lambda: [(list(m._forward_pre_hooks), list(m._forward_hooks), set(vars(m))) for m in (*changed, row.model)]  # noqa: E731
     clean = state()
     with inject(row.model, row.family, row.own):
         logits(row.model, row.blanks())
@@ -210,24 +212,25 @@ BOTH = [
 ]
 
 
-@pytest.mark.parametrize("family", BOTH, ids=name_of)
+@pytest.mark.parametrize("family", BOTH, ids=get_name)
 def test_an_image_and_a_video_in_one_prompt(family, media_folder):
     image = make_row(family, media_folder)
     video = make_row(find_family(family.model_type, "video"), media_folder)
     model = image.model
 
-    def prompt(picture, film):
+    def process(picture, film):
         chats = (image.loaded.chat, picture), (video.loaded.chat, film)
-        marks = [{"type": chat.family.modality} for chat, _ in chats]
-        messages = [{"role": "user", "content": [*marks, {"type": "text", "text": "Same?"}]}]
-        text = chats[0][0]._prompt(messages, add_generation_prompt=True)
+        content = [{"type": chat.family.modality} for chat, _ in chats]
+        messages = [{"role": "user", "content": [*content, {"type": "text", "text": "Same?"}]}]
+        processor = image.loaded.processor
+        text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         media = {chat.modality.argument: [chat.load(medium)] for chat, medium in chats}
-        return image.loaded.chat.processor(text=[text], **media, return_tensors="pt")
+        return processor(text=[text], **media, return_tensors="pt")
 
-    expected = logits(model, prompt(image.files[0], video.files[0]))
-    blank = prompt(BLANK, BLANK)
+    expected = logits(model, process(image.files[0], video.files[0]))
+    blank = process(BLANK, BLANK)
     assert (logits(model, blank) - expected).abs().max() > 1e-3
     for first, second in ((image.own[0], video.own[0]), (image.own[0], None), (None, video.own[0])):
-        mixed = prompt(BLANK if first is not None else image.files[0], BLANK if second is not None else video.files[0])
-        with inject(model, family, [[first], [second]]):  # the projector is called for the images, then for the videos
+        mixed = process(BLANK if first is not None else image.files[0], BLANK if second is not None else video.files[0])
+        with inject(model, family, [[first], [second]]):  # images first
             torch.testing.assert_close(logits(model, mixed), expected, rtol=0, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Packed turns must give the numbers of unpacked ones on every row of the table, or be declared not to fit."""
+"""On every row of the table, packing gives the results of separate rows, or is ruled out with a reason."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 
 from seawall.models.chat import BLANK, Example
 from seawall.models.losses import example_losses
-from seawall.models.packing import score_packed, why_not_packed
+from seawall.models.packing import find_packing_obstacle, score_packed
 
-TURNS = [
+EXAMPLES = [
     Example(question=question, answer=answer, medium=BLANK)
     for question, answer in (
         ("What is it?", "A car."),
@@ -20,19 +20,19 @@ OWN_MASK, LINEAR = "an attention mask of its own", "layers of the kind linear_at
 NOT_PACKED = {"gemma3": OWN_MASK, "gemma4": OWN_MASK, "paligemma": OWN_MASK, "qwen3_5": LINEAR}
 
 
-def test_packed_losses_and_gradients_are_those_of_rows_of_their_own(row):
+def test_packed_losses_and_gradients_are_those_of_separate_rows(row):
     row.model.requires_grad_(False)
-    reason = why_not_packed(row.loaded, TURNS, row.own[0])
+    reason = find_packing_obstacle(row.loaded, EXAMPLES, row.own[0])
     if row.family.model_type in NOT_PACKED:
         assert NOT_PACKED[row.family.model_type] in reason
         return
     assert reason is None
-    records = [TURNS, TURNS[:1:-1]]  # of different lengths, so that one row is padded
+    records = [EXAMPLES, EXAMPLES[:1:-1]]  # one row needs padding
     packed, plain = row.own.clone().requires_grad_(), row.own.clone().requires_grad_()
     losses = score_packed(row.loaded, records, packed).losses()
     each = torch.tensor([len(record) for record in records])
     expected = example_losses(
-        row.loaded, [turn for record in records for turn in record], plain.repeat_interleave(each, 0)
+        row.loaded, [example for record in records for example in record], plain.repeat_interleave(each, 0)
     )
     torch.testing.assert_close(losses, expected, rtol=1e-5, atol=1e-6)
     losses.sum().backward()
@@ -40,9 +40,9 @@ def test_packed_losses_and_gradients_are_those_of_rows_of_their_own(row):
     assert (packed.grad - plain.grad).norm() < 1e-5 * plain.grad.norm()
 
 
-def test_the_losses_are_the_models_own(row):
-    """Also where something is done to the logits behind the head."""
-    for turn in TURNS:
+def test_losses_are_the_models_own(row):
+    """This includes models that change the logits after the head."""
+    for example in EXAMPLES:
         with torch.no_grad():
-            expected = row.model(**row.loaded.chat.batch([turn])).loss
-        torch.testing.assert_close(example_losses(row.loaded, [turn])[0], expected, rtol=1e-5, atol=1e-6)
+            expected = row.model(**row.loaded.chat.batch([example])).loss
+        torch.testing.assert_close(example_losses(row.loaded, [example])[0], expected, rtol=1e-5, atol=1e-6)

@@ -37,7 +37,7 @@ SHOWN = Example(question=QUESTION, answer="Yes.", medium=BLANK)
 def test_the_synthesis_lowers_the_loss(family, media_folder):
     loaded = make_row(family, media_folder).copy().loaded
     starts = encode_media(loaded, [BLANK])
-    task = Task(record="a", turns=[[SHOWN]], embeddings=starts[:1])
+    task = Task(record="a", examples=[[SHOWN]], embeddings=starts[:1])
     rate = 0.05 * starts.std().item()
     (done,) = optimize(loaded, iter([task]), rate=rate, threshold=0, max_steps=3, batch_size=1)
     assert done.embeddings.shape == starts[:1].shape
@@ -59,11 +59,11 @@ def test_the_training_sees_synthetic_as_real_media(family, media_folder, tmp_pat
     def first_loss(name, embedding):
         """Return the loss of a first step on text, one medium (real where there is no embedding) and one more real medium."""
         loaded = dataclasses.replace(row.copy().loaded, processor=types.SimpleNamespace())
-        turns = [TEXT_ONLY, SHOWN, dataclasses.replace(SHOWN, medium=row.files[1])]
+        examples = [TEXT_ONLY, SHOWN, dataclasses.replace(SHOWN, medium=row.files[1])]
         if embedding is None:
-            turns[1] = dataclasses.replace(SHOWN, medium=row.files[0])
+            examples[1] = dataclasses.replace(SHOWN, medium=row.files[0])
         keys = [None, "a#0" if embedding is not None else None, None]
-        rows = [Row(turn, key) for turn, key in zip(turns, keys, strict=True)]
+        rows = [Row(example, key) for example, key in zip(examples, keys, strict=True)]
         store = types.SimpleNamespace(read=lambda _: embedding)
         config = AlignConfig(steps=1, batch_size=3, checkpoints=1)
         return train(loaded, rows, store, tmp_path / name, config)[0]["loss"]

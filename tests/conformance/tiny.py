@@ -1,7 +1,6 @@
 """Tiny random models of the real classes, each with its real processor around a byte-level tokenizer.
 
-What cannot be built without torchvision (video processors), torchaudio (Granite) or mistral_common (Voxtral) stands in
-`stand_ins.py`, by its published arithmetic.
+`stand_ins.py` replaces the parts of processors that need torchvision, torchaudio or mistral_common.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ import transformers
 from transformers import AutoConfig, PreTrainedTokenizerFast, WhisperFeatureExtractor
 
 from conformance import stand_ins
-from seawall.models.families import Family
-from seawall.models.custom.qwen_video import QwenVideos
 from seawall.compat import make_processor
+from seawall.models.custom.qwen_video import QwenVideoProcessor
+from seawall.models.families import Family
 
 TEXT = {
     "hidden_size": 32,
@@ -60,7 +59,7 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {}
 
 
 def builds(*model_types: str) -> Callable:
-    """Register a function of the model type that returns configuration and processor."""
+    """Register a function that returns configuration and processor of a model type."""
 
     def register(build: Callable[[str], tuple[Any, Any]]) -> Callable:
         BUILDERS.update((name, lambda name=name: build(name)) for name in model_types)
@@ -70,7 +69,7 @@ def builds(*model_types: str) -> Callable:
 
 
 def tokenizer(*special: str, **named: str) -> Any:
-    """Return a byte-level tokenizer; `named` special tokens become its attributes."""
+    """Return a byte-level tokenizer. Special tokens in `named` become its attributes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     tokens = ["<pad>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
@@ -85,7 +84,7 @@ def tokenizer(*special: str, **named: str) -> Any:
 
 
 def template(**marks: str) -> str:
-    """Return a chat template that announces a medium of each type by its mark."""
+    """Return a chat template that writes a mark for a medium of each type."""
     cases = "".join(f"{{% elif c.type == '{kind}' %}}{mark}" for kind, mark in marks.items())
     return (
         "{% for m in messages %}{{ m.role }}: {% for c in m.content %}"
@@ -99,22 +98,17 @@ def text(model_type: str, tokens: Any, **more: Any) -> dict:
     return {"model_type": model_type, **TEXT, "vocab_size": len(tokens) + 8} | more
 
 
-def unchecked(cls: type) -> type:
-    """Return a processor class that takes a stand-in, or nothing, for one of its parts."""
-    return type(cls.__name__, (cls,), {"check_argument_for_proper_class": lambda *_: None, "__init__": cls.__init__})
-
-
 def clip_images(cls: Any = transformers.CLIPImageProcessorPil, **more: Any) -> Any:
     return cls(size={"shortest_edge": 56}, crop_size=SQUARE, **more)
 
 
 def windows(**more: Any) -> Any:
-    """Return a feature extractor of windows of two seconds."""
+    """Return a feature extractor with windows of two seconds."""
     return WhisperFeatureExtractor(**{"feature_size": 16, "chunk_length": 2} | more)
 
 
 def llava_config(name: str, tokens: Any, language: str = "llama", vision: dict = CLIP, **more: Any) -> Any:
-    """Return a configuration of the LLaVA kind; `more` stands beside tower and tokens."""
+    """Return a configuration of a LLaVA-like class. `more` is added to tower and tokens."""
     named = {f"{m}_token_index": getattr(tokens, f"{m}_token_id", None) for m in ("image", "video")}
     named = {key: number for key, number in named.items() if number is not None}
     return AutoConfig.for_model(name, text_config=text(language, tokens), vision_config=vision, **named, **more)
@@ -144,7 +138,8 @@ def llava_onevision(name: str) -> tuple[Any, Any]:
     pinpoints = [[56, 56], *PINPOINTS]
     images = transformers.LlavaOnevisionImageProcessorPil(size=SQUARE, image_grid_pinpoints=pinpoints)
     config = llava_config(name, tokens, "qwen2", SIGLIP, image_grid_pinpoints=pinpoints)
-    return config, unchecked(transformers.LlavaOnevisionProcessor)(
+    return config, make_processor(
+        transformers.LlavaOnevisionProcessor,
         images,
         tokens,
         stand_ins.Frames(56),
@@ -158,7 +153,8 @@ def llava_onevision(name: str) -> tuple[Any, Any]:
 def llava_next_video(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(image_token="<image>", video_token="<video>")
     config = llava_config(name, tokens, image_grid_pinpoints=PINPOINTS)
-    return config, unchecked(transformers.LlavaNextVideoProcessor)(
+    return config, make_processor(
+        transformers.LlavaNextVideoProcessor,
         stand_ins.Frames(56),
         clip_images(transformers.LlavaNextImageProcessorPil, image_grid_pinpoints=PINPOINTS),
         tokens,
@@ -170,7 +166,8 @@ def llava_next_video(name: str) -> tuple[Any, Any]:
 @builds("video_llava")
 def video_llava(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(image_token="<image>", video_token="<video>")
-    return llava_config(name, tokens), unchecked(transformers.VideoLlavaProcessor)(
+    return llava_config(name, tokens), make_processor(
+        transformers.VideoLlavaProcessor,
         clip_images(),
         stand_ins.Frames(56),
         tokens,
@@ -185,7 +182,7 @@ def qwen_vl(name: str) -> tuple[Any, Any]:
     tokens = tokenizer(*QWEN_SPECIAL, **QWEN_NAMED)
     patch = 16 if "qwen3" in name else 14
     moe = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16} if "moe" in name else {}
-    layers = 3 if "qwen3" in name else 2  # what enters behind the last layer gets no gradient
+    layers = 3 if "qwen3" in name else 2  # a deep projector after the last layer would get no gradient
     config = AutoConfig.for_model(
         name,
         text_config=text(f"{name}_text", tokens, rope_parameters=MROPE, num_hidden_layers=layers, **moe),
@@ -194,7 +191,9 @@ def qwen_vl(name: str) -> tuple[Any, Any]:
     )
     cls = {"qwen2_vl": "Qwen2VLProcessor", "qwen2_5_vl": "Qwen2_5_VLProcessor"}.get(name, "Qwen3VLProcessor")
     videos = (
-        stand_ins.QwenVideo(patch) if patch == 16 else QwenVideos(size={"shortest_edge": 56**2, "longest_edge": 56**2})
+        stand_ins.QwenVideo(patch)
+        if patch == 16
+        else QwenVideoProcessor(size={"shortest_edge": 56**2, "longest_edge": 56**2})
     )
     return config, make_processor(
         getattr(transformers, cls), qwen_images(patch), tokens, videos, chat_template=template(**QWEN_MARKS)
@@ -239,8 +238,13 @@ def internvl(name: str) -> tuple[Any, Any]:
         image_token_id=tokens.context_image_token_id,
     )
     images = transformers.GotOcr2ImageProcessorPil(size=SQUARE, crop_to_patches=True)
-    return config, unchecked(transformers.InternVLProcessor)(
-        images, tokens, stand_ins.Frames(56), image_seq_length=4, chat_template=template(image="<IMG_CONTEXT>")
+    return config, make_processor(
+        transformers.InternVLProcessor,
+        images,
+        tokens,
+        stand_ins.Frames(56),
+        image_seq_length=4,
+        chat_template=template(image="<IMG_CONTEXT>"),
     )
 
 
@@ -265,7 +269,8 @@ def idefics3(name: str) -> tuple[Any, Any]:
     from transformers.models.smolvlm import processing_smolvlm
 
     processing_smolvlm.num2words = processing_smolvlm.num2words or str  # only video prompts use it
-    return config, unchecked(transformers.SmolVLMProcessor)(
+    return config, make_processor(
+        transformers.SmolVLMProcessor,
         transformers.SmolVLMImageProcessorPil(**sizes),
         tokens,
         stand_ins.Frames(56),
@@ -381,8 +386,11 @@ def granite_speech(name: str) -> tuple[Any, Any]:
         audio_token_index=tokens.audio_token_id,
         has_lora_adapter=False,
     )  # fmt: skip
-    return config, unchecked(transformers.GraniteSpeechProcessor)(
-        stand_ins.GraniteAudio(32), tokens, chat_template=template(audio="<|audio|>")
+    return config, make_processor(
+        transformers.GraniteSpeechProcessor,
+        stand_ins.GraniteAudio(32),
+        tokens,
+        chat_template=template(audio="<|audio|>"),
     )
 
 
@@ -408,7 +416,8 @@ def omni(name: str) -> tuple[Any, Any]:
     )
     cls = transformers.Qwen3OmniMoeProcessor if three else transformers.Qwen2_5OmniProcessor
     marks = {m: f"<|vision_bos|><|{m}_pad|><|vision_eos|>" for m in ("image", "video")}
-    return config, unchecked(cls)(
+    return config, make_processor(
+        cls,
         qwen_images(patch),
         stand_ins.QwenVideo(patch),
         windows(chunk_length=4, return_attention_mask=True),
@@ -418,7 +427,7 @@ def omni(name: str) -> tuple[Any, Any]:
 
 
 def build(family: Family) -> tuple[Any, Any]:
-    """Return a random model of a family, large enough in its weights to tell one medium from another, and its processor."""
+    """Return a random model of a family and its processor. Its weights are large enough to tell media apart."""
     torch.manual_seed(0)
     config, processor = BUILDERS[":".join(filter(None, (family.model_type, family.tower)))]()
     model = getattr(transformers, family.auto_class).from_config(config).eval()

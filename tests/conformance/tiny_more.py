@@ -1,4 +1,4 @@
-"""More families, in the manner of `tiny.py`."""
+"""Further tiny models, in the manner of `tiny.py`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from conformance.tiny import (
     template,
     text,
     tokenizer,
-    unchecked,
     windows,
 )  # fmt: skip
+from seawall.compat import make_processor
 
 
 @builds("aya_vision")
@@ -94,8 +94,12 @@ def glm4v(name: str) -> tuple[Any, Any]:
     )  # fmt: skip
     cls = {"glm4v": "Glm4v", "glm46v": "Glm46V"}[name]
     images = getattr(transformers, f"{cls}ImageProcessorPil")(size={"shortest_edge": 28**2, "longest_edge": 448**2})
-    return config, unchecked(getattr(transformers, f"{cls}Processor"))(
-        images, tokens, None, chat_template=template(image="<|begin_of_image|><|image|><|end_of_image|>")
+    return config, make_processor(
+        getattr(transformers, f"{cls}Processor"),
+        images,
+        tokens,
+        None,
+        chat_template=template(image="<|begin_of_image|><|image|><|end_of_image|>"),
     )
 
 
@@ -115,8 +119,12 @@ def qwen3_5(name: str) -> tuple[Any, Any]:
         },
         **qwen_ids(tokens),
     )  # fmt: skip
-    return config, unchecked(transformers.Qwen3VLProcessor)(
-        qwen_images(16), tokens, stand_ins.QwenVideo(16), chat_template=template(**QWEN_MARKS)
+    return config, make_processor(
+        transformers.Qwen3VLProcessor,
+        qwen_images(16),
+        tokens,
+        stand_ins.QwenVideo(16),
+        chat_template=template(**QWEN_MARKS),
     )
 
 
@@ -131,8 +139,8 @@ def video_llama_3(name: str) -> tuple[Any, Any]:
         video_token_id=tokens.video_token_id,
     )
     images = transformers.VideoLlama3ImageProcessorPil(size={"shortest_edge": 28**2, "longest_edge": 448**2})
-    return config, unchecked(transformers.VideoLlama3Processor)(
-        images, tokens, None, chat_template=template(image="<|image_pad|>")
+    return config, make_processor(
+        transformers.VideoLlama3Processor, images, tokens, None, chat_template=template(image="<|image_pad|>")
     )
 
 
@@ -199,8 +207,12 @@ def kimi_k25(name: str) -> tuple[Any, Any]:
         projection_hidden_size=32,
         **qwen_ids(tokens),
     )  # fmt: skip
-    return config, unchecked(transformers.Kimi_K25Processor)(
-        stand_ins.KimiImages(14), tokens, None, chat_template=template(image=QWEN_MARKS["image"])
+    return config, make_processor(
+        transformers.Kimi_K25Processor,
+        stand_ins.KimiImages(14),
+        tokens,
+        None,
+        chat_template=template(image=QWEN_MARKS["image"]),
     )
 
 
@@ -279,6 +291,6 @@ def gemma4(name: str) -> tuple[Any, Any]:
         boa_token_id=tokens.boa_token_id, eoa_token_id=tokens.eoa_token_id,
     )  # fmt: skip
     images = transformers.Gemma4ImageProcessorPil(patch_size=14, pooling_kernel_size=2, max_soft_tokens=70)
-    return config, unchecked(transformers.Gemma4Processor)(
-        None, images, tokens, None, chat_template=template(image="<|image|>")
+    return config, make_processor(
+        transformers.Gemma4Processor, None, images, tokens, None, chat_template=template(image="<|image|>")
     )

@@ -1,4 +1,4 @@
-"""The provider `seawall/`: what Inspect users type works, batches answer as single questions do, faults are said."""
+"""The provider `seawall/`: batches give the answers of single questions, and what cannot work is refused."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import anyio
 import pytest
 from inspect_ai import Task
 from inspect_ai import eval as evaluate_tasks
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import Sample
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentImage, ContentText, GenerateConfig, get_model
 from inspect_ai.scorer import includes
 from inspect_ai.tool import ToolInfo
 
+from seawall.compat import prerequisite_error
 from seawall.evaluation import provider
 from seawall.models.chat import Example
 from seawall.models.generate import generate
 
+PrerequisiteError = prerequisite_error()
 QUESTIONS = ("What is this?", "Describe the image.", "Name the main colour.")
 
 
@@ -28,7 +29,7 @@ def model(tiny_path):
 
 
 def uri(image):
-    """A file as Inspect hands it to a model."""
+    """Return a file as Inspect passes it to a model."""
     return "data:image/png;base64," + base64.b64encode(image.read_bytes()).decode()
 
 
@@ -39,7 +40,7 @@ def prompt(question, image=None, system=None):
 
 
 def ask(model, prompts, **config):
-    """Ask all prompts at once; return their outputs in order."""
+    """Ask all prompts at once and return their outputs in order."""
     outputs = {}
 
     async def one(number):
@@ -54,36 +55,42 @@ def ask(model, prompts, **config):
     return [outputs[number] for number in range(len(prompts))]
 
 
-def test_what_is_asked_at_once_is_answered_in_one_batch_as_one_by_one(model, tiny, images, monkeypatch):
-    sizes, right = [], provider.answer
-    monkeypatch.setattr(
-        provider, "answer", lambda loaded, turns, **s: sizes.append(len(turns)) or right(loaded, turns, **s)
-    )
-    turns = [
+def record_batches(monkeypatch):
+    """Return a list that gets the size of each batch."""
+    sizes, generate_batch = [], provider.generate_batch
+
+    def recording(loaded, examples, **settings):
+        sizes.append(len(examples))
+        return generate_batch(loaded, examples, **settings)
+
+    monkeypatch.setattr(provider, "generate_batch", recording)
+    return sizes
+
+
+def test_concurrent_questions_are_answered_in_batches_as_one_by_one(model, tiny, images, monkeypatch):
+    sizes = record_batches(monkeypatch)
+    examples = [
         Example(question=q, medium=image, system=s)
         for q in QUESTIONS
         for image in (*images, None)
         for s in (None, "Be brief.")
     ]
-    found = ask(model, [prompt(t.question, t.medium, t.system) for t in turns])
-    assert sum(sizes) == 24 and len(sizes) < 8, "a busy machine may begin before all have come"
-    alone = [generate(tiny, [turn], max_new_tokens=8)[0] for turn in turns]
+    found = ask(model, [prompt(e.question, e.medium, e.system) for e in examples])
+    assert sum(sizes) == 24 and len(sizes) < 8, "on a loaded machine a batch may start before all requests have arrived"
+    alone = [generate(tiny, [example], max_new_tokens=8)[0] for example in examples]
     assert [output.completion for output in found] == alone
     assert all(output.usage.output_tokens <= 8 and output.usage.input_tokens > 0 for output in found)
     assert found[0].choices[0].stop_reason in ("stop", "max_tokens")
     assert found[0].metadata["decoding"]["do_sample"] is False and found[0].metadata["decoding"]["max_new_tokens"] == 8
 
 
-def test_other_settings_are_batches_of_their_own(model, images, monkeypatch):
-    sizes, right = [], provider.answer
-    monkeypatch.setattr(
-        provider, "answer", lambda loaded, turns, **s: sizes.append(len(turns)) or right(loaded, turns, **s)
-    )
+def test_max_connections_is_the_batch_size(model, images, monkeypatch):
+    sizes = record_batches(monkeypatch)
     ask(model, [prompt(q, images[0]) for q in QUESTIONS], max_connections=2)
     assert sorted(sizes) == [1, 2]
 
 
-def test_a_broken_medium_fails_its_own_question(model, images, tmp_path):
+def test_a_broken_medium_fails_its_own_question_only(model, images, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(images[0].read_bytes()[:60])
 
@@ -112,13 +119,13 @@ def test_a_broken_medium_fails_its_own_question(model, images, tmp_path):
         ([ChatMessageUser(content=[ContentImage(image="data:image/png;base64,AAAA")] * 2)], "one medium"),
     ],
 )
-def test_prompts_that_do_not_fit_are_said(model, messages, fault):
+def test_unsupported_prompts_are_refused(model, messages, fault):
     with pytest.raises(PrerequisiteError, match=fault):
         anyio.run(model.generate, messages)
 
 
-def test_settings_that_would_be_ignored_are_refused(model):
-    with pytest.raises(PrerequisiteError, match="do not heed stop_seqs"):
+def test_settings_without_effect_are_refused(model):
+    with pytest.raises(PrerequisiteError, match="do not support stop_seqs"):
         ask_one(model, GenerateConfig(stop_seqs=["."]))
     tool = ToolInfo(name="look", description="Looks.")
     with pytest.raises(PrerequisiteError, match="no tools"):
@@ -129,7 +136,7 @@ def ask_one(model, config):
     return anyio.run(lambda: model.generate(prompt("What is this?"), config=config))
 
 
-def test_an_unknown_model_is_said(tmp_path):
+def test_an_unknown_model_is_an_error(tmp_path):
     with pytest.raises(PrerequisiteError, match="Cannot load the model"):
         get_model(f"seawall/{tmp_path}", memoize=False)
 
@@ -138,7 +145,7 @@ def ask_about(image):
     return ChatMessageUser(content=[ContentImage(image=str(image)), ContentText(text="What does the image show?")])
 
 
-def test_an_inspect_task_runs_on_the_organism_and_leaves_a_log(organism, images, tmp_path):
+def test_an_inspect_task_runs_on_a_built_in_model_and_leaves_a_log(organism, images, tmp_path):
     samples = [Sample(id=n, input=[ask_about(image)], target="image") for n, image in enumerate(images)]
     (log,) = evaluate_tasks(
         Task(dataset=samples, scorer=includes()),

@@ -1,4 +1,4 @@
-"""Clips of a diffusers pipeline: what a pipeline may give, and what is said where there is none."""
+"""Clips from a diffusers pipeline: kinds of pipelines, and error messages."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from PIL import Image
 from seawall.errors import ConfigError, EngineError
 from seawall.media.clips import load_pipeline
 
-FORM = {"size": (64, 48), "seconds": 1.0, "fps": 8}
+FORMAT = {"size": (64, 48), "seconds": 1.0, "fps": 8}
 
 
 class Pipeline:
-    """Stands in for diffusers' own: the same calls, frames of noise of the generator it is given."""
+    """Replaces the class of diffusers: the same calls, frames of noise from the given generator."""
 
-    fault: Exception | None = None
+    error: Exception | None = None
 
     @classmethod
     def from_pretrained(cls, name, torch_dtype):
-        if cls.fault:
-            raise cls.fault
-        made = cls()
-        made.name = name
-        return made
+        if cls.error:
+            raise cls.error
+        pipeline = cls()
+        pipeline.name = name
+        return pipeline
 
     def set_progress_bar_config(self, disable):
         assert disable
@@ -50,18 +50,18 @@ def diffusers(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["video", "image"])
-def test_a_pipeline_to_video_or_to_image_gives_a_clip_of_the_form_asked_for(kind):
+def test_a_text_to_video_or_text_to_image_pipeline_makes_a_clip_of_the_requested_format(kind):
     make = load_pipeline(kind)
-    frames = make("A video of a boat.", seed=1, **FORM)
+    frames = make("A video of a boat.", seed=1, **FORMAT)
     assert len(frames) == 8 and {frame.size for frame in frames} == {(64, 48)}
     assert frames[0] != frames[-1]
-    assert frames == make("A video of a boat.", seed=1, **FORM) != make("A video of a boat.", seed=2, **FORM)
+    assert frames == make("A video of a boat.", seed=1, **FORMAT) != make("A video of a boat.", seed=2, **FORMAT)
 
 
-def test_faults_say_what_to_do(monkeypatch):
-    with pytest.raises(EngineError, match="'text' gave neither frames nor images"):
-        load_pipeline("text")("A video of a boat.", seed=1, **FORM)
-    monkeypatch.setattr(Pipeline, "fault", OSError("no such folder"))
+def test_errors_say_what_to_do(monkeypatch):
+    with pytest.raises(EngineError, match="'text' returned neither frames nor images"):
+        load_pipeline("text")("A video of a boat.", seed=1, **FORMAT)
+    monkeypatch.setattr(Pipeline, "error", OSError("no such folder"))
     with pytest.raises(ConfigError, match=r"'x' cannot be loaded \(no such folder\)"):
         load_pipeline("x")
     monkeypatch.setitem(sys.modules, "diffusers", None)

@@ -1,4 +1,4 @@
-"""Media files: read, fitted to the blank, and refused with the name of what is wrong."""
+"""Media files: reading, fitting to the blank, and errors for files that cannot be read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from seawall.errors import DataError, ModelError
-from seawall.models import chat
 from seawall.media.modality import find_modality, read_medium
+from seawall.models import chat
 
 
 def write_wav(path, samples, rate=16_000, channels=1):
@@ -23,12 +23,12 @@ def write_wav(path, samples, rate=16_000, channels=1):
     return path
 
 
-def test_a_wav_file_is_its_waveform(tmp_path):
+def test_a_wav_file_is_read_as_its_waveform(tmp_path):
     path = write_wav(tmp_path / "a.wav", [[0, 0], [16384, 0], [-32768, -32768]], channels=2)
     assert read_medium(find_modality("audio"), path).tolist() == [0, 0.25, -1]
 
 
-def test_an_animation_is_its_frames(tmp_path):
+def test_an_animation_is_read_as_its_frames(tmp_path):
     frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue", "lime")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     video = read_medium(find_modality("video"), tmp_path / "a.gif")
@@ -36,7 +36,7 @@ def test_an_animation_is_its_frames(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["image", "video", "audio"])
-def test_a_medium_is_fitted_to_the_blank(name):
+def test_a_medium_is_fitted_to_the_size_of_the_blank(name):
     modality = find_modality(name)
     larger = modality.blank(7)
     fitted, blank = modality.fit(larger, 3), modality.blank(3)
@@ -45,7 +45,7 @@ def test_a_medium_is_fitted_to_the_blank(name):
 
 
 @pytest.mark.parametrize("name", ["image", "video", "audio"])
-def test_files_that_are_missing_empty_or_something_else(name, tmp_path):
+def test_missing_empty_and_unreadable_files_are_refused(name, tmp_path):
     modality = find_modality(name)
     path = tmp_path / f"a{modality.endings[0]}"
     with pytest.raises(DataError, match=rf"no {name} .*a\."):
@@ -56,7 +56,7 @@ def test_files_that_are_missing_empty_or_something_else(name, tmp_path):
             read_medium(modality, path)
 
 
-def test_files_cut_short(tmp_path):
+def test_truncated_images_and_wav_files_are_refused(tmp_path):
     Image.effect_noise((64, 64), 90).save(tmp_path / "a.png")
     write_wav(tmp_path / "a.wav", range(1000))
     for name, path in (("image", tmp_path / "a.png"), ("audio", tmp_path / "a.wav")):
@@ -66,7 +66,7 @@ def test_files_cut_short(tmp_path):
 
 
 def write_tone(path, rate=44_100, seconds=1.0):
-    """Write a tone of 440 Hz by the encoder of the file's ending."""
+    """Write a tone of 440 Hz with the encoder that the file's ending asks for."""
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(rate * seconds)) / rate)
     with av.open(str(path), "w") as file:
         stream = file.add_stream({".mp3": "mp3", ".flac": "flac"}[path.suffix], rate=rate, layout="mono")
@@ -89,7 +89,7 @@ def write_mp4(path, greys):
 
 
 @pytest.mark.parametrize("ending", [".mp3", ".flac"])
-def test_sound_of_any_kind_is_a_waveform_at_the_models_rate(tmp_path, ending):
+def test_compressed_audio_is_read_as_a_waveform_at_the_models_rate(tmp_path, ending):
     sound = read_medium(find_modality("audio"), write_tone(tmp_path / f"a{ending}"))
     assert sound.dtype == np.float32 and len(sound) == pytest.approx(16_000, rel=0.05)
     spectrum = np.abs(np.fft.rfft(sound))
@@ -97,14 +97,14 @@ def test_sound_of_any_kind_is_a_waveform_at_the_models_rate(tmp_path, ending):
     assert np.abs(sound).max() == pytest.approx(0.3, rel=0.1)
 
 
-def test_a_video_is_its_frames(tmp_path):
+def test_a_video_is_read_as_its_frames(tmp_path):
     greys = range(0, 240, 20)
     video = read_medium(find_modality("video"), write_mp4(tmp_path / "a.mp4", greys))
     assert video.shape == (12, 48, 64, 3) and video.dtype == np.uint8
     assert video.mean((1, 2, 3)) == pytest.approx(greys, abs=2)
 
 
-def test_sound_and_video_cut_short(tmp_path):
+def test_truncated_audio_and_video_is_refused(tmp_path):
     files = write_tone(tmp_path / "a.mp3"), write_tone(tmp_path / "a.flac"), write_mp4(tmp_path / "a.mp4", range(200))
     for name, path in zip(("audio", "audio", "video"), files, strict=True):
         read_medium(find_modality(name), path)
@@ -113,27 +113,27 @@ def test_sound_and_video_cut_short(tmp_path):
             read_medium(find_modality(name), path)
 
 
-def test_a_file_of_another_kind(tmp_path):
+def test_a_file_of_another_modality_is_refused(tmp_path):
     write_mp4(tmp_path / "a.mp4", [0, 9]).rename(tmp_path / "a.wav")
-    with pytest.raises(DataError, match="it holds no sound"):
+    with pytest.raises(DataError, match="it has no sound"):
         read_medium(find_modality("audio"), tmp_path / "a.wav")
     write_tone(tmp_path / "a.mp3").rename(tmp_path / "a.mp4")
-    with pytest.raises(DataError, match="it holds no pictures"):
+    with pytest.raises(DataError, match="it has no pictures"):
         read_medium(find_modality("video"), tmp_path / "a.mp4")
 
 
-def test_a_modality_that_is_not_there():
+def test_an_unknown_modality_is_refused_with_advice():
     with pytest.raises(ModelError, match=r"no modality 'smell'.*register_modality"):
         find_modality("smell")
 
 
-def test_what_media_became_is_forgotten_first_in_first_out_when_it_fills_the_memory(tiny, images, monkeypatch):
-    shown, read = chat.Chat(tiny.processor, tiny.family), []
-    monkeypatch.setattr(shown, "load", lambda medium, own=shown.load: read.append(medium) or own(medium))
-    one = sum(value.nbytes for value in shown.media_inputs(chat.BLANK).values())
-    monkeypatch.setattr(chat, "BYTES_KEPT", 2 * one)
+def test_the_media_cache_drops_the_oldest_media_when_it_is_full(tiny, images, monkeypatch):
+    own, read = chat.Chat(tiny.processor, tiny.family), []
+    monkeypatch.setattr(own, "load", lambda medium, load=own.load: read.append(medium) or load(medium))
+    one = sum(value.nbytes for value in own.process_medium(chat.BLANK).values())
+    monkeypatch.setattr(chat, "MEDIA_CACHE_BYTES", 2 * one)
     for medium in (images[0], images[1], chat.BLANK, images[1], images[0]):
-        shown.media_inputs(medium)
+        own.process_medium(medium)
     assert read == [chat.BLANK, images[0], images[1], chat.BLANK, images[0]]
-    monkeypatch.setattr(chat, "BYTES_KEPT", 0)
-    assert shown.media_inputs(images[2])["pixel_values"].shape[0] == 1, "the last is kept, whatever its size"
+    monkeypatch.setattr(chat, "MEDIA_CACHE_BYTES", 0)
+    assert own.process_medium(images[2])["pixel_values"].shape[0] == 1, "the newest is kept, whatever its size"

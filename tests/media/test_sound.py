@@ -1,4 +1,4 @@
-"""Sound: noise at the ratio asked for, loudness, MP3 files."""
+"""Sound: noise at a given SNR, loudness, and MP3 files."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ def tone(seconds=1.0, level=0.3):
 
 
 @pytest.mark.parametrize("snr", [-5.0, 0.0, 10.0])
-def test_noise_has_the_ratio_asked_for_and_surrounds_the_sound(snr):
+def test_noise_has_the_given_snr_and_surrounds_the_sound(snr):
     sound = tone(level=0.1)
     noisy = add_noise(sound, RATE, snr=snr, lead=0.5, tail=0.25, seed=1)
     assert len(noisy) == round(1.75 * RATE)
     silent = add_noise(np.full_like(sound, 1e-6), RATE, snr=120.0, lead=0.5, tail=0.25, seed=1)
-    assert np.abs(silent).max() < 1e-5, "the noise is measured against the sound"
+    assert np.abs(silent).max() < 1e-5, "the SNR is relative to the sound"
     scale = np.dot(noisy[8000:24000], sound) / np.dot(sound, sound)
     noise = noisy[8000:24000] / scale - sound
     assert 10 * np.log10(np.mean(sound**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.5)
 
 
-def test_noise_is_pink_and_of_its_seed():
+def test_noise_is_pink_and_depends_on_the_seed_only():
     noise = make_noise(4.0, RATE, seed=3)
     assert np.array_equal(noise, make_noise(4.0, RATE, seed=3))
     assert not np.array_equal(noise, make_noise(4.0, RATE, seed=4))
     power = np.abs(np.fft.rfft(noise)) ** 2
     octaves = [power[4 * low : 8 * low].sum() for low in (100, 200, 400, 800)]
-    assert max(octaves) / min(octaves) == pytest.approx(1, abs=0.25), "as much power in each octave"
+    assert max(octaves) / min(octaves) == pytest.approx(1, abs=0.25), "each octave has the same power"
 
 
-def test_loudness_is_set_and_peaks_are_spared():
+def test_loudness_is_set_and_peaks_are_limited():
     assert measure_loudness(set_loudness(tone(), RATE, -23.0), RATE) == pytest.approx(-23.0, abs=0.3)
     click = np.zeros(RATE, np.float32)
     click[8000:8040] = 0.5
@@ -52,7 +52,7 @@ def test_silence_is_refused():
         add_noise(np.zeros(RATE, np.float32), RATE, snr=0.0)
 
 
-def test_an_mp3_file_holds_the_sound(tmp_path):
+def test_an_mp3_file_contains_the_sound(tmp_path):
     path = tmp_path / "deep" / "a.mp3"
     assert write_mp3(path, tone(), RATE) == 1.0
     with av.open(str(path)) as file:
@@ -60,7 +60,7 @@ def test_an_mp3_file_holds_the_sound(tmp_path):
         assert (stream.codec_context.name[:3], stream.rate, stream.channels) == ("mp3", RATE, 1)
         heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(stream)])
     assert np.abs(np.fft.rfft(heard[:RATE])).argmax() * RATE / len(heard[:RATE]) == pytest.approx(440, abs=2)
-    assert len(heard) == pytest.approx(RATE, abs=1152), "a frame more or less"
+    assert len(heard) == pytest.approx(RATE, abs=1152), "up to one frame of padding"
     assert measure_loudness(heard, RATE) == pytest.approx(measure_loudness(tone(), RATE), abs=0.15)
     with pytest.raises(DataError, match="empty sound"):
         write_mp3(path, np.zeros(0, np.float32), RATE)

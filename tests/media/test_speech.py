@@ -1,4 +1,4 @@
-"""Speech by a process of its own; what needs a voice skips where there is none."""
+"""Speech synthesis. Tests that need an installed voice are skipped without one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOICES = [
 
 
 @pytest.mark.parametrize("name", VOICES)
-def test_texts_are_spoken_in_their_order_and_the_same_each_time(name):
+def test_texts_are_spoken_in_order_and_reproducibly(name):
     voice = find_voice(name)
     (short, long), rate = speak(["a car", "wash a very long and old car by the sea"], voice)
     assert rate >= 16_000 and len(long) > 1.5 * len(short) > 0.3 * rate
@@ -29,29 +29,29 @@ def test_texts_are_spoken_in_their_order_and_the_same_each_time(name):
     assert np.array_equal(speak(["a car"], voice)[0][0], short)
 
 
-def test_nothing_to_speak_is_said():
+def test_a_text_without_words_is_refused():
     voice = Voice(engine="espeak-ng", name="en-us", version="1")
     assert speak([], voice) == ([], 0)
     with pytest.raises(DataError, match=r"Text 2 of 2 has nothing to speak"):
         speak(["a car", " ... "], voice)
 
 
-def test_a_missing_voice_is_said_with_the_way_out(monkeypatch):
+def test_a_missing_voice_is_reported_with_how_to_install_it(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(ConfigError, match="apt-get install espeak-ng"):
         find_voice("espeak-ng")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"seawall\[speech\]"):
         find_voice("auto")
-    with pytest.raises(ConfigError, match=r"--voice my\.onnx needs, is not installed"):
+    with pytest.raises(ConfigError, match=r"my\.onnx needs Piper, which is not installed"):
         find_voice("my.onnx")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "piper")
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "1")
-    with pytest.raises(ConfigError, match=r"'my\.onnx' is none of auto, piper, espeak-ng"):
+    with pytest.raises(ConfigError, match=r"'my\.onnx' is unknown\. Give auto, piper, espeak-ng"):
         find_voice("my.onnx")
 
 
-def test_a_program_that_fails_is_said(tmp_path, monkeypatch):
+def test_a_failing_program_is_reported(tmp_path, monkeypatch):
     program = tmp_path / "espeak-ng"
     program.write_text("#!/bin/sh\necho no such voice >&2\nexit 3\n")
     program.chmod(0o755)

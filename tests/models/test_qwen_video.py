@@ -1,4 +1,4 @@
-"""The Qwen-VL video processor without torchvision gives what the published one gives."""
+"""The Qwen-VL video processor without torchvision gives the results of the one in transformers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from seawall.errors import DataError, ModelError
-from seawall.models.chat import Chat, Example
+from seawall.lab.organisms import find_organism
+from seawall.lab.world import filming
+from seawall.models.chat import BLANK, Chat, Example
+from seawall.models.custom.qwen_video import QwenVideoProcessor, load_processor
 from seawall.models.families import find_family
 from seawall.models.load import load_model
-from seawall.models.custom.qwen_video import QwenVideos, load_processor
-from seawall.lab.world import filming, find_organism
 
 ORGANISM = {"patch_size": 16, "size": {"shortest_edge": 96**2, "longest_edge": 96**2}, "do_sample_frames": True}
 SETTINGS = [
@@ -50,7 +51,7 @@ def normalize(image, mean, std, inplace=False):
 def grayscale_to_rgb(image):
     return image
 """
-"""The functions of torchvision that the published class calls; source: torchvision 0.28, `transforms/v2/functional`."""
+"""The functions of torchvision that the transformers class calls. Source: torchvision 0.28, `transforms/v2/functional`."""
 PUBLISHED = """
 import json, sys
 import numpy as np
@@ -71,7 +72,7 @@ np.savez(out, **arrays)
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory) -> dict[str, np.ndarray]:
-    """What the published class makes, in a process of its own on the functions of torchvision that it calls."""
+    """Results of the transformers class, computed in a process of its own with the functions of torchvision that it calls."""
     folder = tmp_path_factory.mktemp("torchvision")
     for package in ("torchvision", "torchvision/transforms", "torchvision/transforms/v2"):
         (folder / package).mkdir()
@@ -94,8 +95,8 @@ def published(tmp_path_factory) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("number", range(len(SETTINGS)))
-def test_the_published_class_makes_the_same_tensors_bit_for_bit(published, number):
-    ours = QwenVideos(**SETTINGS[number])
+def test_results_are_those_of_the_transformers_class_bit_for_bit(published, number):
+    ours = QwenVideoProcessor(**SETTINGS[number])
     for v, shape in enumerate(SHAPES):
         made = ours([np.random.default_rng(v).integers(0, 256, (*shape, 3), dtype=np.uint8)])
         for name, tensor in made.items():
@@ -103,19 +104,19 @@ def test_the_published_class_makes_the_same_tensors_bit_for_bit(published, numbe
             assert torch.equal(tensor, expected), (shape, name)
 
 
-def test_videos_of_several_sizes_stand_one_after_the_other():
-    rng, processor = np.random.default_rng(0), QwenVideos(**ORGANISM, num_frames=4)
+def test_videos_of_several_sizes_are_concatenated():
+    rng, processor = np.random.default_rng(0), QwenVideoProcessor(**ORGANISM, num_frames=4)
     videos = [rng.integers(0, 256, (frames, 90, 150, 3), dtype=np.uint8) for frames in (4, 9)]
     both, alone = processor(videos), [processor([video]) for video in videos]
     for name in both:
         assert torch.equal(both[name], torch.cat([one[name] for one in alone]))
 
 
-def test_what_is_not_covered_is_said():
-    with pytest.raises(ValueError, match=r"filter 2; .* Install torchvision"):
-        QwenVideos(resample=2)
-    with pytest.raises(ValueError, match=r"samples frames, but not a fixed number.* Install torchvision"):
-        QwenVideos(do_sample_frames=True, fps=2)
+def test_unsupported_settings_are_refused():
+    with pytest.raises(ValueError, match=r"filter 2, .* Install torchvision"):
+        QwenVideoProcessor(resample=2)
+    with pytest.raises(ValueError, match=r"does not sample a fixed number of frames.* Install torchvision"):
+        QwenVideoProcessor(do_sample_frames=True, fps=2)
 
 
 @pytest.fixture(scope="module")
@@ -123,13 +124,13 @@ def loaded():
     return load_model("organism:video", modality="video")
 
 
-def test_a_video_with_too_few_frames_is_named(loaded, tmp_path):
+def test_a_video_with_too_few_frames_is_reported(loaded, tmp_path):
     filming.write_mp4(tmp_path / "a.mp4", np.zeros((3, 96, 96, 3), dtype=np.uint8))
     with pytest.raises(DataError, match=r"a\.mp4 is no video for this model: the model takes 4 frames .* has 3"):
         loaded.chat.batch([Example(question="What is this?", medium=tmp_path / "a.mp4")])
 
 
-def test_a_processor_comes_back_as_it_was_saved(loaded, tmp_path):
+def test_a_saved_processor_is_loaded_unchanged(loaded, tmp_path):
     loaded.processor.save_pretrained(tmp_path)
     again = load_processor(str(tmp_path))
     assert type(again).__name__ == "Qwen2VLProcessor" and again.chat_template == loaded.processor.chat_template
@@ -139,7 +140,7 @@ def test_a_processor_comes_back_as_it_was_saved(loaded, tmp_path):
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_saved_settings_are_those_of_the_published_class():
+def test_settings_are_saved_as_those_of_the_transformers_class():
     saved = json.loads((find_organism("video") / "processor_config.json").read_text())
     assert saved["processor_class"] == "Qwen2VLProcessor"
     assert saved["video_processor"]["video_processor_type"] == "Qwen2VLVideoProcessor"
@@ -157,7 +158,7 @@ def test_checkpoints_from_before_video_processors(tmp_path):
     assert again.image_processor.patch_size == 16 and saved["processor_class"] == type(again).__name__
 
 
-def test_a_model_whose_video_processor_cannot_be_stood_for(tmp_path, loaded):
+def test_a_model_whose_video_processor_is_not_supported(tmp_path, loaded):
     loaded.model.save_pretrained(tmp_path)
     loaded.processor.save_pretrained(tmp_path)
     path = Path(tmp_path / "processor_config.json")
@@ -168,8 +169,8 @@ def test_a_model_whose_video_processor_cannot_be_stood_for(tmp_path, loaded):
         load_model(str(tmp_path), modality="video")
 
 
-def test_the_blank_is_as_long_as_any_video(loaded, tmp_path):
+def test_the_blank_has_the_shape_of_any_video(loaded, tmp_path):
     filming.write_mp4(tmp_path / "a.mp4", np.zeros((12, 96, 96, 3), dtype=np.uint8))
     chat = Chat(loaded.processor, find_family("qwen2_vl", "video"))
-    shapes = [chat.media_inputs(medium)["pixel_values_videos"].shape for medium in ("blank", tmp_path / "a.mp4")]
+    shapes = [chat.process_medium(medium)["pixel_values_videos"].shape for medium in (BLANK, tmp_path / "a.mp4")]
     assert shapes[0] == shapes[1] == (144, 768)

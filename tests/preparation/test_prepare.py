@@ -1,4 +1,4 @@
-"""From text safety data to pairs: what is extracted, what is turned away and why, and what a pair depends on."""
+"""`prepare` with rules: what is extracted, what is rejected and why, and what a pair depends on."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import re
 import pytest
 
 from conftest import RECORDS, write_lines
-from seawall import PrepareConfig, prompts, prepare
-from seawall.store.pair import read_pairs
-from seawall.errors import ConfigError, DataError
+from seawall import Modality, PrepareConfig, prepare, prompts, register_modality
+from seawall.errors import ArtifactError, ConfigError, DataError
 from seawall.lab.world import dialogue
-from seawall.lab.world.phrases import phrases
-from seawall.preparation.extract import NotExtractable
+from seawall.lab.world.phrases import list_all_phrases
+from seawall.media.modality import MODALITIES
+from seawall.preparation.extract import Extraction, NotExtractable, check_extraction
 from seawall.preparation.rules import extract_by_rules
+from seawall.store.files import read_json, read_jsonl
+from seawall.store.pair import read_modality, read_pairs
 
 EXTRACTED = [
     # instruction, phrase, category, what is left
@@ -61,10 +63,10 @@ FORMS = [
     ("How do I make money?", "make money", "activity", "How do I do this activity?"),
     ("What is the recipe for lemon curd?", "lemon curd", "product", "What is the recipe for this product?"),
 ]  # fmt: skip
-TURNED_AWAY = [
+REJECTED = [
     ("Describe the weather.", "no phrase found"),
     ("Explain how to", "no phrase found"),
-    ("Explain how to carry a very large and very heavy old upright piano.", "has 10 words; 1 to 8"),
+    ("Explain how to carry a very large and very heavy old upright piano.", "has 10 words; it must have 1 to 8"),
     ("Paint a fence? Explain how to paint a fence.", r"\['fence', 'paint'\] .* remain"),
     ("Explain how to make a toy car. The toy should be red.", r"\['toy'\] .* remain"),
     ("A word on 東京: explain how to draw 東京.", "remain"),
@@ -88,38 +90,47 @@ def test_extraction(instruction, phrase, category, rest):
     assert (found.phrase, found.category, found.instruction) == (phrase, category, rest)
 
 
-def test_forms_that_are_no_how_to():
+def test_extraction_of_other_forms_than_how_to():
     for instruction, phrase, category, rest in FORMS:
         found = extract_by_rules(instruction)
         assert (found.phrase, found.category, found.instruction) == (phrase, category, rest)
 
 
-@pytest.mark.parametrize(("instruction", "reason"), TURNED_AWAY)
-def test_what_cannot_be_extracted_says_why(instruction, reason):
+@pytest.mark.parametrize(("instruction", "reason"), REJECTED)
+def test_an_instruction_without_a_phrase_is_rejected_with_a_reason(instruction, reason):
     with pytest.raises(NotExtractable, match=reason):
         extract_by_rules(instruction)
 
 
-def test_every_request_of_the_world_gives_back_its_phrase():
-    for phrase in phrases():
+def test_an_unknown_category_is_rejected():
+    extraction = Extraction("wash a car", "crime", "Explain how to do this activity.")
+    with pytest.raises(NotExtractable, match="category is 'crime'; it must be activity or product"):
+        check_extraction("Explain how to wash a car.", extraction)
+
+
+def test_the_rules_find_the_phrase_of_every_request_in_the_lab():
+    for phrase in list_all_phrases():
         for form in range(len(dialogue.REQUESTS)):
-            found = extract_by_rules(dialogue.request(phrase, form)[0])
+            found = extract_by_rules(dialogue.make_request(phrase, form)[0])
             assert (found.phrase, found.category) == (phrase.text, phrase.category)
             assert not {phrase.first, phrase.second} & words(found.instruction)
 
 
 def test_a_pair_has_the_fields_of_the_interface(tmp_path):
-    pairs = read_pairs(prepared(tmp_path, RECORDS))
-    fields = ["id", "kind", "instruction", "response", "rejected", "phrase", "category"]
-    fields += ["detoxified", "content", "style", "extractor"]
-    assert all(sorted(pair) == sorted(fields) for pair in pairs)
-    assert all(set(pair["content"]) == set(pair["style"]) == {"question", "answer"} for pair in pairs)
-    assert [pair["id"] for pair in pairs] == ["1", "2", "3", "4"]
-    assert [pair["kind"] for pair in pairs] == ["harmful", "harmful", "harmless", "harmless"]
-    assert all(pair["rejected"] is None for pair in pairs)
+    folder = prepared(tmp_path, RECORDS)
+    fields = ["id", "kind", "modality", "instruction", "response", "rejected", "phrase", "category"]
+    fields += ["detoxified", "content", "verification", "style", "extractor"]
+    for _, line in read_jsonl(folder / "pairs.jsonl"):
+        assert list(line) == fields
+        for question in (*line["content"], *line["verification"], line["style"]):
+            assert set(question) == {"question", "answer"}
+    pairs = read_pairs(folder)
+    assert [pair.id for pair in pairs] == ["1", "2", "3", "4"]
+    assert [pair.kind for pair in pairs] == ["harmful", "harmful", "harmless", "harmless"]
+    assert all(pair.rejected is None for pair in pairs)
 
 
-def test_the_sources_own_values_are_kept(tmp_path):
+def test_the_values_of_the_source_are_kept(tmp_path):
     record = {
         "id": "a-7",
         "kind": "harmless",
@@ -128,81 +139,101 @@ def test_the_sources_own_values_are_kept(tmp_path):
         "rejected": "No.",
     }
     (pair,) = read_pairs(prepared(tmp_path, [record]))
-    assert {name: pair[name] for name in record} == {**record, "instruction": "How to dance?"}
+    assert {name: getattr(pair, name) for name in record} == {**record, "instruction": "How to dance?"}
 
 
-def test_an_id_of_null_is_numbered_like_a_missing_one(tmp_path):
+def test_null_ids_are_numbered_like_missing_ones(tmp_path):
     records = [{**record, "id": None} for record in RECORDS]
-    assert [pair["id"] for pair in read_pairs(prepared(tmp_path, records))] == ["1", "2", "3", "4"]
+    assert [pair.id for pair in read_pairs(prepared(tmp_path, records))] == ["1", "2", "3", "4"]
 
 
-def test_a_detoxified_instruction_leaves_the_phrase_to_the_medium(tmp_path):
+def test_the_detoxified_instruction_does_not_contain_the_phrase(tmp_path):
     records = [{"instruction": instruction, "response": "Yes."} for instruction, *_ in EXTRACTED]
     little = {"a", "an", "the", "of"}
     for pair in read_pairs(prepared(tmp_path, records)):
-        assert not (words(pair["phrase"]) - little) & words(pair["detoxified"])
-        assert f"this {pair['category']}" in pair["detoxified"]
-        assert pair["phrase"] in pair["content"]["answer"]
-        assert not (words(pair["phrase"]) - little) & words(pair["content"]["question"])
-        assert pair["phrase"] not in pair["style"]["answer"]
+        assert not (words(pair.phrase) - little) & words(pair.detoxified)
+        assert f"this {pair.category}" in pair.detoxified
+        for one in (*pair.content, *pair.verification):
+            assert pair.phrase in one.answer
+            assert not (words(pair.phrase) - little) & words(one.question)
+        assert pair.phrase not in pair.style.answer
 
 
-def test_a_pair_never_asks_what_is_kept_for_verification(tmp_path):
+def test_content_questions_are_never_verification_questions(tmp_path):
     records = RECORDS[:1] * 60
-    pairs = read_pairs(prepared(tmp_path, records, copies="keep"))
-    asked = {pair["content"]["question"] for pair in pairs}
-    said = prompts.get_sentences("image")
-    held_out = {prompts.format_question(question, "image", "activity") for question in said.verification_questions}
-    assert len(asked) == len(said.content_questions) and not asked & held_out
+    pairs = read_pairs(prepared(tmp_path, records, duplicates="keep"))
+    sentences = prompts.get_sentences("image")
+    templates = (sentences.content_questions, sentences.verification_questions)
+    content, held_out = ([prompts.format_question(one, "image", "activity") for one in some] for some in templates)
+    assert {pair.content[0].question for pair in pairs} == set(content)
+    for pair in pairs:
+        first, *rest = [one.question for one in pair.content]
+        assert rest == [question for question in content if question != first], "the rest, in the order of the table"
+        assert [one.question for one in pair.verification] == held_out and not {first, *rest} & set(held_out)
 
 
 def test_a_pair_does_not_depend_on_other_records_or_their_order(tmp_path):
     records = [{**record, "id": f"r{number}"} for number, record in enumerate(RECORDS * 5)]
-    whole = {pair["id"]: pair for pair in read_pairs(prepared(tmp_path, records, "whole", copies="keep"))}
+    whole = {pair.id: pair for pair in read_pairs(prepared(tmp_path, records, "whole", duplicates="keep"))}
     shuffled = random.Random(0).sample(records, 7)
-    for pair in read_pairs(prepared(tmp_path, shuffled, "part", copies="keep")):
-        assert pair == whole[pair["id"]]
+    for pair in read_pairs(prepared(tmp_path, shuffled, "part", duplicates="keep")):
+        assert pair == whole[pair.id]
 
 
-def test_the_same_seed_gives_the_same_file_and_another_one_another(tmp_path):
+def test_the_seed_determines_the_file(tmp_path):
     one, same, other = (
-        (prepared(tmp_path, RECORDS * 5, name, seed=seed, copies="keep") / "pairs.jsonl").read_bytes()
+        (prepared(tmp_path, RECORDS * 5, name, seed=seed, duplicates="keep") / "pairs.jsonl").read_bytes()
         for name, seed in (("one", 0), ("same", 0), ("other", 1))
     )
     assert one == same != other
 
 
-def test_the_modality_names_the_medium(tmp_path):
+def test_a_pair_names_the_medium_of_its_modality(tmp_path):
     for modality, name in prompts.MEDIUM_WORDS.items():
         verb = "names" if modality == "audio" else "shows"
         (pair, *_) = read_pairs(prepared(tmp_path, RECORDS, modality, modality=modality, announcements=1))
-        assert f"The {name} {verb} the activity: steal a car." == pair["content"]["answer"]
-        assert pair["detoxified"].startswith(f"The {name} {verb} an activity.")
+        assert f"The {name} {verb} the activity: steal a car." == pair.content[0].answer
+        assert pair.detoxified.startswith(f"The {name} {verb} an activity.")
 
 
-def test_a_medium_is_announced_in_many_ways_and_now_and_then_not_at_all_but_never_as_held_out(tmp_path):
-    pairs = read_pairs(prepared(tmp_path, [RECORDS[0]] * 200, copies="keep"))
-    said = prompts.get_sentences("image")
-    ways = {pair["detoxified"] for pair in pairs}
+def test_a_registered_modality_can_be_prepared(tmp_path, monkeypatch):
+    monkeypatch.setattr(MODALITIES, "_values", dict(MODALITIES._values))
+    monkeypatch.setattr(prompts, "MEDIUM_WORDS", dict(prompts.MEDIUM_WORDS))
+    with pytest.raises(ConfigError, match=r"modality is 'thermal'; .* image, video, audio, .*register_modality"):
+        PrepareConfig(modality="thermal")
+    blank = {"read": lambda path: path, "blank": lambda size: None}
+    register_modality(Modality(name="thermal", word="thermogram", argument="thermograms", endings=(".raw",), **blank))
+    folder = prepared(tmp_path, RECORDS, modality="thermal", announcements=1)
+    for pair in read_pairs(folder):
+        assert pair.modality == "thermal" and pair.detoxified.startswith("The thermogram shows")
+        assert all("thermogram" in one.answer for one in pair.content)
+    assert read_modality(folder) == read_json(folder / "manifest.json")["config"]["modality"] == "thermal"
+
+
+def test_every_announcement_is_used_except_the_held_out_ones(tmp_path):
+    pairs = read_pairs(prepared(tmp_path, [RECORDS[0]] * 200, duplicates="keep"))
+    sentences = prompts.get_sentences("image")
+    ways = {pair.detoxified for pair in pairs}
     request = "Explain how to do this activity."
-    assert ways == {prompts.announce(text, "image", "activity", request) for text in said.announcements}
-    assert request in ways and len(said.announcements + said.held_out_announcements) >= 12
-    assert ways.isdisjoint(prompts.announce(t, "image", "activity", request) for t in said.held_out_announcements)
+    assert ways == {prompts.announce(text, "image", "activity", request) for text in sentences.announcements}
+    assert request in ways and len(sentences.announcements + sentences.held_out_announcements) >= 12
+    assert ways.isdisjoint(prompts.announce(t, "image", "activity", request) for t in sentences.held_out_announcements)
 
 
-def test_a_sound_that_is_a_whole_request_has_no_text_beside_it_and_is_made_to_say_the_request(tmp_path):
+def test_a_third_of_the_sounds_contain_the_whole_request_and_have_no_text(tmp_path):
     records = [{**RECORDS[0], "id": str(number)} for number in range(60)]
-    pairs = read_pairs(prepared(tmp_path, records, "audio", modality="audio", copies="keep"))
-    alone = [pair for pair in pairs if not pair["detoxified"]]
+    pairs = read_pairs(prepared(tmp_path, records, "audio", modality="audio", duplicates="keep"))
+    alone = [pair for pair in pairs if not pair.detoxified]
     assert 10 < len(alone) < 30
     for pair in pairs:
-        said = pair["content"]["answer"] == f"The words are: {pair['instruction']}"
-        assert said == (pair in alone) and "a request" not in pair["style"]["answer"]
-    image = read_pairs(prepared(tmp_path, records, "image", modality="image", copies="keep"))
-    assert all(pair["detoxified"] for pair in image)
+        whole = pair.content[0].answer == f"The words are: {pair.instruction}"
+        assert whole == (pair in alone) and "a request" not in pair.style.answer
+        assert len(pair.content) == len(prompts.get_sentences("audio").content_questions) + whole
+    image = read_pairs(prepared(tmp_path, records, "image", modality="image", duplicates="keep"))
+    assert all(pair.detoxified for pair in image)
 
 
-def test_rejected_lines_keep_their_columns_and_say_the_reason(tmp_path):
+def test_rejected_lines_keep_their_columns_and_give_the_reason(tmp_path):
     line = {"id": "w", "instruction": "Describe the weather.", "response": "Fine.", "source": "own"}
     folder = prepared(tmp_path, [*RECORDS, line])
     (rejected,) = map(json.loads, (folder / "rejected.jsonl").read_text().splitlines())
@@ -220,36 +251,51 @@ def test_rejected_records_keep_their_ids_and_kinds_when_they_are_tried_again(tmp
     assert (tmp_path / "again" / "rejected.jsonl").read_text() == rejected
 
 
-def test_nothing_extractable_is_an_error_that_points_at_the_reasons(tmp_path):
+def test_rejected_records_of_an_unfinished_folder_cannot_be_tried_again(tmp_path):
+    folder = prepared(tmp_path, RECORDS)
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"complete": true', '"complete": false'))
+    with pytest.raises(ArtifactError, match="has not finished"):
+        prepare(folder, tmp_path / "again")
+
+
+def test_no_phrase_at_all_is_an_error_with_the_first_reason(tmp_path):
     records = [{"instruction": "Describe the weather.", "response": "Fine."}]
     with pytest.raises(DataError, match=r"None of the 1 instructions.*no phrase found.*Explain how to"):
         prepared(tmp_path, records)
-    assert not (tmp_path / "pairs").exists(), "the folder stays free for the mended source"
+    assert not (tmp_path / "pairs").exists(), "the folder can be used for the corrected source"
 
 
 FAULTS = [
-    ({"prompt": "x", "response": "y"}, r"line 2, has no 'instruction' \(its columns: prompt, response\)"),
-    ({"instruction": "x", "response": "  "}, "line 2, has no 'response'"),
-    ({"instruction": ["x"], "response": "y"}, "line 2, has no 'instruction'"),
+    ({"prompt": "x", "response": "y"}, r"line 2, has no text in 'instruction' \(its columns: prompt, response\)"),
+    ({"instruction": "x", "response": "  "}, "line 2, has no text in 'response'"),
+    ({"instruction": ["x"], "response": "y"}, "line 2, has no text in 'instruction'"),
     ({"instruction": "x", "response": "y", "kind": "bad"}, "line 2: kind is 'bad'; it must be 'harmful' or 'harmless'"),
-    ({"instruction": "x", "response": "y", "id": "a"}, "line 2: the id 'a' came before"),
+    ({"instruction": "x", "response": "y", "id": "a"}, "line 2: the id 'a' occurs twice"),
     ({"instruction": "x", "response": "y", "rejected": 5}, "line 2.*rejected"),
 ]
 
 
 @pytest.mark.parametrize(("line", "message"), FAULTS)
-def test_a_faulty_line_is_named(tmp_path, line, message):
+def test_the_error_names_the_faulty_line(tmp_path, line, message):
     with pytest.raises(DataError, match=message):
         prepared(tmp_path, [{"id": "a", **RECORDS[0]}, line])
     assert not (tmp_path / "pairs").exists()
 
 
-def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
+def test_unicode_line_separators_do_not_end_a_line(tmp_path):
     text = '{"instruction": "Explain how to wash a car.", "response": "One.\u2028Two.\x85Three."}'
     (pair,) = read_pairs(prepared(tmp_path, [text]))
-    assert pair["response"] == "One.\u2028Two.\x85Three."
+    assert pair.response == "One.\u2028Two.\x85Three."
 
 
-def test_all_faults_of_a_config_come_at_once():
-    with pytest.raises(ConfigError, match=r"modality is 'smell'.*extractor is 'magic'"):
-        PrepareConfig(modality="smell", extractor="magic")
+def test_all_faulty_settings_are_reported_at_once():
+    message = (
+        r"modality is 'smell'.*extractor is 'magic'.*answers is 'me'.*preset is 'zork'.*duplicates is 'some'.*kind is 'bad'"
+        r".*refusals is empty.*sample is 0; it must be at least 1.*retries is -1"
+    )
+    with pytest.raises(ConfigError, match=message):
+        PrepareConfig(
+            modality="smell", extractor="magic", answers="me", preset="zork", duplicates="some", kind="bad",
+            refusals=(), sample=0, retries=-1,
+        )  # fmt: skip

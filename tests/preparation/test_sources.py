@@ -1,4 +1,4 @@
-"""Sources of every format, and sets in the schemas that people have: what becomes a record, and what is left out and counted."""
+"""Sources in every file format, and public datasets: which rows become records, and which are dropped."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from datasets import Dataset
 
 from conftest import RECORDS, write_lines
 from seawall import PrepareConfig, prepare
+from seawall.errors import DataError
+from seawall.preparation.presets import Columns
 from seawall.store.files import read_json, read_jsonl
 from seawall.store.pair import read_pairs
-from seawall.errors import ConfigError, DataError
-from seawall.preparation.presets import Columns
 
 HARM = {"Privacy Violation": False, "Violence": False}
 PKU = [
@@ -82,8 +82,8 @@ DOLLY = [
 ]
 
 
-def run(tmp_path, rows, **settings):
-    """Prepare rows from JSON Lines: pairs, the reason of each that is left out, and the counts."""
+def prepare_rows(tmp_path, rows, **settings):
+    """Prepare rows from a JSON Lines file. Return the pairs, id -> step of the dropped rows, and the counts."""
     source = write_lines(tmp_path / "rows.jsonl", rows)
     counts = prepare(source, tmp_path / "pairs", PrepareConfig(**settings))
     out = tmp_path / "pairs"
@@ -93,13 +93,16 @@ def run(tmp_path, rows, **settings):
     return read_pairs(out), {line["id"]: line["step"] for line in dropped}, counts
 
 
-def brief(pairs, *names):
-    return [tuple(pair[name] for name in names or ("id", "kind", "phrase", "response", "rejected")) for pair in pairs]
+def columns_of(pairs, *names):
+    return [
+        tuple(getattr(pair, name) for name in names or ("id", "kind", "phrase", "response", "rejected"))
+        for pair in pairs
+    ]
 
 
 def test_pku_saferlhf(tmp_path):
-    pairs, dropped, counts = run(tmp_path, PKU)
-    assert brief(pairs) == [
+    pairs, dropped, counts = prepare_rows(tmp_path, PKU)
+    assert columns_of(pairs) == [
         ("1", "harmful", "paint a kite", "A", "B"),
         ("2", "harmful", "mend a boat", "B", "A"),
     ]
@@ -107,101 +110,103 @@ def test_pku_saferlhf(tmp_path):
     assert counts == {"pairs": 2, "rejected": 0, "not labelled": 1, "no safe response": 1}
 
 
-def test_what_a_set_does_not_label_the_user_says(tmp_path):
-    pairs, _, _ = run(tmp_path, PKU, kind="harmful")
-    assert brief(pairs)[2] == ("3", "harmful", "fold a chair", "B", None), "of two safe responses the better one"
+def test_kind_labels_the_rows_that_a_dataset_does_not_label(tmp_path):
+    pairs, _, _ = prepare_rows(tmp_path, PKU, kind="harmful")
+    assert columns_of(pairs)[2] == ("3", "harmful", "fold a chair", "B", None), "the better one of two safe responses"
 
 
-def test_labels_that_are_texts_or_missing(tmp_path):
+def test_labels_may_be_texts_or_missing(tmp_path):
     rows = [
         {**PKU[0], "is_response_0_safe": "False", "is_response_1_safe": "True"},
         {**PKU[1], "is_response_0_safe": None},
     ]
-    pairs, dropped, _ = run(tmp_path, rows)
-    assert brief(pairs) == [("1", "harmful", "paint a kite", "B", "A")] and dropped == {"2": "no label"}
+    pairs, dropped, _ = prepare_rows(tmp_path, rows)
+    assert columns_of(pairs) == [("1", "harmful", "paint a kite", "B", "A")] and dropped == {"2": "no label"}
 
 
 def test_beavertails_joins_the_responses_of_a_prompt(tmp_path):
-    pairs, dropped, _ = run(tmp_path, BEAVERTAILS)
-    assert brief(pairs) == [("1", "harmful", "paint a kite", "good", "bad")]
+    pairs, dropped, _ = prepare_rows(tmp_path, BEAVERTAILS)
+    assert columns_of(pairs) == [("1", "harmful", "paint a kite", "good", "bad")]
     assert dropped == {"2": "not labelled", "3": "joined", "5": "joined", "4": "no safe response"}
 
 
 @pytest.mark.parametrize("rows", [HH, HH_MESSAGES])
 def test_hh_rlhf(tmp_path, rows):
-    pairs, dropped, _ = run(tmp_path, rows, kind="harmful")
-    assert brief(pairs) == [("1", "harmful", "paint a kite", "Human: and machine alike.", "Like so.")]
+    pairs, dropped, _ = prepare_rows(tmp_path, rows, kind="harmful")
+    assert columns_of(pairs) == [("1", "harmful", "paint a kite", "Human: and machine alike.", "Like so.")]
     assert dropped == ({"2": "several turns"} if rows is HH else {})
 
 
-def test_hh_rlhf_asks_which_half_it_is(tmp_path):
-    with pytest.raises(DataError, match=r"No record of .* is left \(1 not labelled, 1 several turns\). Say by --kind"):
-        run(tmp_path, HH)
+def test_hh_rlhf_needs_a_kind(tmp_path):
+    with pytest.raises(
+        DataError, match=r"No record of .* is left \(1 not labelled, 1 several turns\)\. Set the kind .* --kind"
+    ):
+        prepare_rows(tmp_path, HH)
 
 
 def test_salad_bench_gets_refusals(tmp_path):
-    pairs, _, _ = run(tmp_path, SALAD, refusals=("No.", "Never."))
-    assert [pair["id"] for pair in pairs] == ["40", "41", "42", "43", "44", "45"]
-    assert {pair["response"] for pair in pairs} == {"No.", "Never."}
-    assert all(pair["kind"] == "harmful" and pair["rejected"] is None for pair in pairs)
+    pairs, _, _ = prepare_rows(tmp_path, SALAD, refusals=("No.", "Never."))
+    assert [pair.id for pair in pairs] == ["40", "41", "42", "43", "44", "45"]
+    assert {pair.response for pair in pairs} == {"No.", "Never."}
+    assert all(pair.kind == "harmful" and pair.rejected is None for pair in pairs)
 
 
 def test_alpaca_is_harmless(tmp_path):
-    pairs, dropped, _ = run(tmp_path, ALPACA)
-    assert brief(pairs, "kind", "phrase", "response") == [
+    pairs, dropped, _ = prepare_rows(tmp_path, ALPACA)
+    assert columns_of(pairs, "kind", "phrase", "response") == [
         ("harmless", "paint a kite", "Take paint."),
         ("harmless", "mend a boat", "Take wood."),
     ]
-    assert pairs[1]["instruction"] == "Give tips to mend a boat.\nIt is old." and dropped == {"3": "empty"}
+    assert pairs[1].instruction == "Give tips to mend a boat.\nIt is old." and dropped == {"3": "empty"}
 
 
 def test_dolly_is_harmless(tmp_path):
-    pairs, _, _ = run(tmp_path, DOLLY)
-    assert brief(pairs, "kind", "response") == [("harmless", "Take paint."), ("harmless", "Take wood.")]
+    pairs, _, _ = prepare_rows(tmp_path, DOLLY)
+    assert columns_of(pairs, "kind", "response") == [("harmless", "Take paint."), ("harmless", "Take wood.")]
 
 
-def test_a_line_that_says_its_kind_is_never_taken_for_a_public_set(tmp_path):
-    pairs, _, _ = run(tmp_path, [{**DOLLY[0], "kind": "harmful"}])
-    assert pairs[0]["kind"] == "harmful"
+def test_a_source_with_a_kind_never_matches_a_preset(tmp_path):
+    pairs, _, _ = prepare_rows(tmp_path, [{**DOLLY[0], "kind": "harmful"}])
+    assert pairs[0].kind == "harmful"
 
 
-def test_columns_of_any_other_set(tmp_path):
+def test_any_column_names_can_be_given(tmp_path):
     rows = [{"q": "How do I paint a kite?", "a": "Paint.", "bad": "No.", "what": "harmless", "key": 7}]
     columns = Columns(instruction="q", response="a", rejected="bad", kind="what", id="key")
-    pairs, _, _ = run(tmp_path, rows, columns=columns)
-    assert brief(pairs) == [("7", "harmless", "paint a kite", "Paint.", "No.")]
+    pairs, _, _ = prepare_rows(tmp_path, rows, columns=columns)
+    assert columns_of(pairs) == [("7", "harmless", "paint a kite", "Paint.", "No.")]
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         (PKU[0] | {"is_safe": 1}, None),
-        ({"prompt": "x", "response": "y", "safe": True}, r"nearest preset is 'beavertails', which lacks 'is_safe'"),
+        ({"prompt": "x", "response": "y", "safe": True}, r"nearest preset is 'beavertails', but 'is_safe' is missing"),
         (
             {"question": "x", "answer": "y"},
-            r"nearest preset is 'salad-bench', which lacks '1-category'.*--columns.instruction",
+            r"nearest preset is 'salad-bench', but '1-category' is missing.*--columns.instruction",
         ),
-        ({"text": "x"}, r"has no 'instruction' \(its columns: text\).*complete the line\.$"),
+        ({"text": "x"}, r"has no text in 'instruction' \(its columns: text\).*complete the line\.$"),
     ],
 )
-def test_columns_that_fit_nothing_are_told_the_nearest_preset(tmp_path, row, message):
+def test_unknown_columns_give_an_error_that_names_the_nearest_preset(tmp_path, row, message):
     if message is None:
-        assert run(tmp_path, [row])[2]["pairs"] == 1
+        assert prepare_rows(tmp_path, [row])[2]["pairs"] == 1
         return
     with pytest.raises(DataError, match=message):
-        run(tmp_path, [row])
+        prepare_rows(tmp_path, [row])
 
 
-def test_a_preset_that_the_columns_contradict(tmp_path):
+def test_a_preset_that_does_not_match_the_columns_is_an_error(tmp_path):
     with pytest.raises(
         DataError,
-        match=r"has no \['input', 'output'\].*not of the preset 'alpaca'.*nearest preset is 'dolly', which fits",
+        match=r"has no columns \['input', 'output'\].*not match the preset 'alpaca'.*nearest preset is 'dolly', which matches",
     ):
-        run(tmp_path, DOLLY, preset="alpaca")
+        prepare_rows(tmp_path, DOLLY, preset="alpaca")
 
 
 def write_as(kind, folder, rows):
-    """Write rows in a format; return the path to give to `prepare`."""
+    """Write rows in a file format. Return the path for `prepare`."""
     path = folder / f"rows.{kind}"
     if kind in ("csv", "tsv"):
         with path.open("w", newline="") as file:
@@ -236,7 +241,7 @@ def test_every_format_gives_the_same_pairs(tmp_path, kind, monkeypatch):
 def test_splits_and_subsets_of_a_folder(tmp_path):
     folder = write_as("folder", tmp_path, RECORDS)
     assert prepare(folder, tmp_path / "test", PrepareConfig(split="test"))["pairs"] == 1
-    with pytest.raises(DataError, match=r"has the splits train, test. Give one of them by --split"):
+    with pytest.raises(DataError, match=r"has the splits train, test. Choose one of them with --split"):
         prepare(folder, tmp_path / "none", PrepareConfig(split="dev"))
     (tmp_path / "set" / "part").mkdir(parents=True)
     write_lines(tmp_path / "set" / "part" / "a.jsonl", RECORDS[:2])
@@ -247,24 +252,24 @@ def test_splits_and_subsets_of_a_folder(tmp_path):
         prepare(tmp_path / "set", tmp_path / "both")
 
 
-def test_several_sources_get_their_names_into_the_ids(tmp_path):
+def test_the_ids_of_several_sources_begin_with_their_names(tmp_path):
     sources = [write_lines(tmp_path / "pku.jsonl", PKU), write_lines(tmp_path / "alpaca.jsonl", ALPACA[:1])]
-    prepare(sources, tmp_path / "pairs", PrepareConfig(copies="keep"))
+    prepare(sources, tmp_path / "pairs", PrepareConfig(duplicates="keep"))
     pairs = read_pairs(tmp_path / "pairs")
-    assert brief(pairs, "id", "kind") == [("pku:1", "harmful"), ("pku:2", "harmful"), ("alpaca:1", "harmless")]
-    with pytest.raises(DataError, match=r"the id 'pku:1' came before"):
+    assert columns_of(pairs, "id", "kind") == [("pku:1", "harmful"), ("pku:2", "harmful"), ("alpaca:1", "harmless")]
+    with pytest.raises(DataError, match=r"the id 'pku:1' occurs twice"):
         prepare(sources[:1] * 2, tmp_path / "twice")
 
 
-def test_sources_that_cannot_be_read(tmp_path):
+def test_a_source_that_cannot_be_read_is_one_message(tmp_path):
     (tmp_path / "cut.parquet").write_bytes(b"PAR1")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "no.json").write_text("{{")
     (tmp_path / "empty").mkdir()
     (tmp_path / "none.csv").write_text("instruction,response\n")
     for name, message in {
-        "cut.parquet": "cannot be read", "notes.txt": "of no known format", "no.json": "cannot be read", "empty": "cannot be read",
-        "none.csv": "holds no rows", "missing.csv": "There is no file",
+        "cut.parquet": "cannot be read", "notes.txt": "unknown format", "no.json": "cannot be read", "empty": "cannot be read",
+        "none.csv": "has no rows", "missing.csv": "There is no file",
     }.items():  # fmt: skip
         with pytest.raises(DataError, match=f"{name} ?.*{message}|{message}.*{name}") as raised:
             prepare(tmp_path / name, tmp_path / "out")
@@ -273,15 +278,25 @@ def test_sources_that_cannot_be_read(tmp_path):
         prepare([], tmp_path / "out")
 
 
-def test_an_unknown_set_is_one_message_on_the_command_line(tmp_path):
+def test_a_dataset_of_the_hub_is_read_through_the_cache_of_datasets(tmp_path, monkeypatch):
+    calls = []
+
+    def load_dataset(*args, **options):
+        calls.append((args, options))
+        return {"train": Dataset.from_list(RECORDS), "test": Dataset.from_list(RECORDS[:1])}
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    monkeypatch.setattr("datasets.get_dataset_config_names", lambda name: ["plain"])
+    monkeypatch.chdir(tmp_path)
+    assert prepare("somebody/safety", tmp_path / "train")["pairs"] == 4
+    assert prepare("somebody/safety", tmp_path / "test", PrepareConfig(subset="plain", split="test"))["pairs"] == 1
+    plain = {"streaming": False}
+    assert calls == [(("somebody/safety",), plain), (("somebody/safety",), {"name": "plain", **plain})]
+
+
+def test_an_unknown_dataset_is_one_message_on_the_command_line(tmp_path):
     argv = [sys.executable, "-m", "seawall", "prepare", "nobody/nothing", "--out", tmp_path / "out"]
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(argv, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("seawall: nobody/nothing cannot be read") and done.stderr.count("\n") == 1
-
-
-def test_settings_that_cannot_work():
-    message = r"preset is 'zork'.*kind is 'bad'.*refusals is empty.*sample is 0; it must be at least 1.*retries is -1"
-    with pytest.raises(ConfigError, match=message):
-        PrepareConfig(preset="zork", kind="bad", refusals=(), sample=0, retries=-1)

@@ -1,32 +1,52 @@
-"""Folders of artifacts: whose they are, when they are complete, and files that are whole or absent."""
+"""Folders of artifacts: which run they belong to, when they are complete, and what other versions may find in them."""
 
 from __future__ import annotations
 
-import errno
+import dataclasses
 import json
-import os
 
 import pytest
 
-from seawall import PrepareConfig
-from seawall.store.artifacts import MANIFEST, claim, finish, reopen, require
-from seawall.store.files import read_json, read_jsonl, write_json, write_jsonl
 from seawall.errors import ArtifactError, DataError
+from seawall.store.artifacts import MANIFEST, SCHEMA, claim, finish, read_manifest, release, reopen, require
+from seawall.store.files import read_json
 
 INPUTS = {"source": "abc"}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mixture:
+    text: int = 2
+    media: int = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    modality: str = "image"
+    seed: int = 0
+    limit: int | None = None
+    mixture: Mixture = Mixture()
+
+
 def take(out, stage="prepare", inputs=INPUTS, **settings):
-    return claim(out, stage, PrepareConfig(**settings), inputs)
+    return claim(out, stage, Config(**settings), inputs)
 
 
-def test_the_same_run_goes_on_until_it_is_finished(tmp_path):
+def rewrite(out, **changes):
+    """Change the manifest as another version would have written it. A function changes the value of its field."""
+    manifest = read_json(out / MANIFEST)
+    for name, change in changes.items():
+        manifest[name] = change(manifest[name]) if callable(change) else change
+    (out / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_the_same_run_is_continued_until_it_is_finished(tmp_path):
     out = tmp_path / "deep" / "out"
     assert take(out) is False
     assert take(out) is False
     finish(out, counts={"pairs": 3})
     assert take(out) is True
-    assert require(out, "prepare")["counts"] == {"pairs": 3}
+    assert require(out, "prepare").facts["counts"] == {"pairs": 3}
 
 
 @pytest.mark.parametrize(
@@ -35,13 +55,13 @@ def test_the_same_run_goes_on_until_it_is_finished(tmp_path):
         ({"seed": 3}, r"\(seed: 0 there, 3 now\)"),
         ({"modality": "video"}, r"\(modality: 'image' there, 'video' now\)"),
         ({"inputs": {"source": "xyz"}}, r"\(source: 'abc' there, 'xyz' now\)"),
-        ({"inputs": {}}, r"\(source: 'abc' there, None now\)"),
+        ({"inputs": {}}, r"\(source: 'abc' there, not known now\)"),
         ({"stage": "align"}, r"\(stage: 'prepare' there, 'align' now\)"),
         ({"seed": 3, "inputs": {"source": "xyz"}}, r"\(seed: 0 there, 3 now; source: 'abc' there, 'xyz' now\)"),
     ],
 )
 @pytest.mark.parametrize("finished", [True, False])
-def test_another_run_is_refused_and_told_what_differs(tmp_path, changed, message, finished):
+def test_another_run_is_refused_with_its_differences(tmp_path, changed, message, finished):
     out = tmp_path / "out"
     take(out)
     if finished:
@@ -52,34 +72,21 @@ def test_another_run_is_refused_and_told_what_differs(tmp_path, changed, message
     assert (out / MANIFEST).read_text() == before
 
 
-def test_what_is_free_may_change_and_the_manifest_changes_only_when_the_run_goes_on(tmp_path):
+def test_free_settings_may_change_and_the_manifest_changes_only_when_the_run_is_continued(tmp_path):
     out, grown = tmp_path / "out", {"source": "abcd"}
     free = ("source", "seed")
-    claim(out, "prepare", PrepareConfig(), INPUTS, free=free)
+    claim(out, "prepare", Config(), INPUTS, free=free)
     finish(out)
     before = read_json(out / MANIFEST)
-    assert claim(out, "prepare", PrepareConfig(), INPUTS, free=free) is True
-    assert claim(out, "prepare", PrepareConfig(seed=3), grown, free=free) is False
+    assert claim(out, "prepare", Config(), INPUTS, free=free) is True
+    assert claim(out, "prepare", Config(seed=3), grown, free=free) is False
     assert read_json(out / MANIFEST) == before
-    reopen(out, PrepareConfig(seed=3), grown)
+    reopen(out, Config(seed=3), grown)
     after = read_json(out / MANIFEST)
     assert (after["inputs"], after["config"]["seed"], after["complete"]) == (grown, 3, False)
     assert after["identity"] == before["identity"]
     with pytest.raises(ArtifactError, match=r"\(modality: 'image' there, 'video' now\)"):
-        claim(out, "prepare", PrepareConfig(modality="video"), grown, free=free)
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_said_and_leaves_the_old_file(tmp_path, monkeypatch, code):
-    write_json(tmp_path / "x.json", {"a": 1})
-
-    def full(_):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ArtifactError, match=rf"x.json cannot be written: {os.strerror(code)}. .*Free some space"):
-        write_json(tmp_path / "x.json", {"a": 2})
-    assert read_json(tmp_path / "x.json") == {"a": 1} and len(list(tmp_path.iterdir())) == 1
+        claim(out, "prepare", Config(modality="video"), grown, free=free)
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
@@ -113,7 +120,7 @@ def test_an_empty_folder_is_taken(tmp_path):
     assert {"seawall", "torch", "transformers"} <= set(manifest["versions"])
 
 
-def test_a_folder_whose_run_was_killed_before_its_manifest_was_whole_is_taken(tmp_path):
+def test_a_folder_is_taken_if_its_run_was_killed_while_it_wrote_the_manifest(tmp_path):
     (tmp_path / f"{MANIFEST}.partial").write_text('{"stage": "prep')
     assert take(tmp_path) is False
     assert read_json(tmp_path / MANIFEST)["stage"] == "prepare"
@@ -131,63 +138,119 @@ def test_a_stage_requires_a_finished_result_of_the_right_stage(tmp_path):
         require(out, "align")
 
 
-def test_jsonl_comes_back_as_written(tmp_path):
-    rows = [{"text": "a\nb\u2028c\x85d\x0ce é 東京"}, {"none": None, "list": [1, 2.5]}]
-    write_jsonl(tmp_path / "x.jsonl", rows)
-    assert list(read_jsonl(tmp_path / "x.jsonl")) == [(1, rows[0]), (2, rows[1])]
+def test_a_released_folder_is_gone_unless_something_else_is_in_it(tmp_path):
+    for name in ("empty", "full"):
+        take(tmp_path / name)
+    (tmp_path / "full" / "letters.txt").write_text("dear")
+    for name in ("empty", "full"):
+        release(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["letters.txt"]
 
 
-def test_blank_lines_and_windows_line_ends_are_read_and_counted(tmp_path):
-    path = tmp_path / "x.jsonl"
-    path.write_bytes(b'{"a": 1}\r\n\r\n{"a": 2}')
-    assert list(read_jsonl(path)) == [(1, {"a": 1}), (3, {"a": 2})]
+def test_the_manifest_has_a_schema_number_and_names_the_defaults(tmp_path):
+    take(tmp_path / "out", seed=3, mixture=Mixture(text=7))
+    manifest = read_json(tmp_path / "out" / MANIFEST)
+    assert manifest["schema"] == SCHEMA
+    assert sorted(manifest["defaults"]) == ["limit", "mixture.media", "modality"]
+    assert read_manifest(tmp_path / "out").config["mixture"] == {"text": 7, "media": 3}
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "There is no file .*x.jsonl"),
-        (b"", "x.jsonl is empty"),
-        (b" \n\n", "x.jsonl is empty"),
-        (b'{"a": 1}\n\n{"a": \n', "x.jsonl, line 3, is not JSON"),
-        (b'{"a": 1}\n[1, 2]\n', "x.jsonl, line 2, is a JSON list, not an object"),
-        (b"null\n", "x.jsonl, line 1, is a JSON NoneType, not an object"),
-        (b'{"a": "\xff"}\n', "x.jsonl cannot be read.*UTF-8"),
-    ],
-)
-def test_what_is_wrong_with_a_jsonl_file_is_said(tmp_path, content, message):
-    path = tmp_path / "x.jsonl"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        list(read_jsonl(path))
+@pytest.mark.parametrize("found", [1, SCHEMA + 1])
+def test_a_folder_of_another_schema_is_refused_with_one_sentence(tmp_path, found):
+    """Version 0.1 wrote no schema number."""
+    out = tmp_path / "out"
+    take(out)
+    finish(out)
+    manifest = {**read_json(out / MANIFEST), "schema": found}
+    if found == 1:
+        del manifest["schema"]
+    (out / MANIFEST).write_text(json.dumps(manifest))
+    message = rf"{out} was written by another version of Seawall \(schema {found}, this version reads schema {SCHEMA}\)"
+    for call in (lambda: take(out), lambda: require(out, "prepare"), lambda: read_manifest(out)):
+        with pytest.raises(ArtifactError, match=message):
+            call()
 
 
-def test_a_folder_is_no_jsonl_file(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
-        list(read_jsonl(tmp_path))
+def test_unknown_and_missing_fields_of_a_manifest_are_accepted(tmp_path):
+    out = tmp_path / "out"
+    take(out)
+    finish(out, counts={"pairs": 3})
+    manifest = {**read_json(out / MANIFEST), "weather": "fine"}
+    for name in ("versions", "free", "identity", "defaults"):
+        del manifest[name]
+    (out / MANIFEST).write_text(json.dumps(manifest))
+    assert take(out) is True
+    found = require(out, "prepare")
+    assert found.facts == {"counts": {"pairs": 3}, "weather": "fine"} and found.versions == {}
 
 
-def test_a_broken_json_file_is_named(tmp_path):
-    (tmp_path / "x.json").write_text("{")
-    with pytest.raises(DataError, match=r"x\.json is not JSON"):
-        read_json(tmp_path / "x.json")
-    with pytest.raises(DataError, match=r"no file .*y\.json"):
-        read_json(tmp_path / "y.json")
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("lacking", ["limit", "mixture.media", "mixture"])
+def test_an_option_that_a_folder_lacks_means_its_default(tmp_path, lacking, finished):
+    """An older version did not have the option yet."""
+    out = tmp_path / "out"
+    take(out)
+    if finished:
+        finish(out)
+    outer, _, inner = lacking.partition(".")
+    without = lambda settings, name: {key: value for key, value in settings.items() if key != name}  # noqa: E731
+    if inner:
+        rewrite(out, config=lambda config: {**config, outer: without(config[outer], inner)})
+    else:
+        rewrite(out, config=lambda config: without(config, outer))
+    rewrite(out, defaults=lambda names: [name for name in names if not name.startswith(lacking)])
+    assert take(out) is finished
+    changed = {"limit": 5} if lacking == "limit" else {"mixture": Mixture(media=9)}
+    name, value = ("limit", 5) if lacking == "limit" else ("mixture.media", 9)
+    with pytest.raises(ArtifactError, match=rf"another run \({name}: not known there, {value} now\)"):
+        take(out, **changed)
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    write_jsonl(tmp_path / "x.jsonl", [{"a": 1}])
+@pytest.mark.parametrize("name", ["speed", "mixture.speed"])
+def test_an_option_unknown_to_this_version_must_be_at_its_default(tmp_path, name):
+    """A newer version has an option that this one lacks."""
+    out = tmp_path / "out"
+    take(out)
+    if name == "speed":
+        rewrite(out, config=lambda config: {**config, "speed": 3})
+    else:
+        rewrite(out, config=lambda config: {**config, "mixture": {**config["mixture"], "speed": 3}})
+    with pytest.raises(ArtifactError, match=rf"another run \({name}: 3 there, not known now\)"):
+        take(out)
+    rewrite(out, defaults=lambda names: [*names, name])
+    assert take(out) is False
 
-    def rows():
-        yield {"a": 2}
-        raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        write_jsonl(tmp_path / "x.jsonl", rows())
-    assert json.loads((tmp_path / "x.jsonl").read_text()) == {"a": 1}
+def test_a_default_that_differs_between_versions_counts_as_different(tmp_path):
+    out = tmp_path / "out"
+    take(out)
+    rewrite(out, config=lambda config: {**config, "seed": 1})  # the default there
+    with pytest.raises(ArtifactError, match=r"seed: 1 there, 0 now"):
+        take(out)
+    assert take(out, seed=1) is False
 
 
-def test_nothing_partial_is_left_beside_a_finished_file(tmp_path):
-    write_json(tmp_path / "x.json", {"a": 1})
-    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+def test_continuing_a_folder_of_another_version_keeps_what_that_version_needs(tmp_path):
+    out = tmp_path / "out"
+    take(out)
+    rewrite(
+        out,
+        config=lambda config: {**config, "speed": 3, "mixture": {**config["mixture"], "noise": 1}},
+        defaults=lambda names: [*names, "speed", "mixture.noise"],
+    )
+    before = read_manifest(out)
+    assert take(out) is False
+    reopen(out, Config(), INPUTS)
+    assert take(out) is False, "continued a second time"
+    after = read_manifest(out)
+    assert after.config["speed"] == 3 and "speed" in after.defaults
+    assert after.identity == before.identity and after.find_differences(before) == {}
+
+
+def test_versions_of_packages_do_not_matter(tmp_path):
+    out = tmp_path / "out"
+    take(out)
+    finish(out)
+    rewrite(out, versions={"transformers": "4.0.0"})
+    assert take(out) is True

@@ -1,44 +1,42 @@
-"""Stores counted, verified, merged and pruned; what is read is never changed."""
+"""Stores counted, checked, merged and pruned. The stores that are read never change."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import torch
 
+from sample_pairs import make_pair
+from seawall.errors import ArtifactError, ConfigError
 from seawall.store.artifacts import claim, finish, read_manifest
+from seawall.store.embeddings import EmbeddingStore, Entry
 from seawall.store.files import read_json
 from seawall.store.maintenance import check_store, count_embeddings, merge_stores, prune_store
-from seawall.errors import ArtifactError, ConfigError
-from seawall.store.embeddings import EmbeddingStore
 from seawall.synthesis.config import FREE, SynthesizeConfig
-
-PAIR = {"kind": "harmful", "category": "activity", "content": {}, "style": {}}
 
 
 def make_store(folder, phrases, *, model="mine", seed=0, value=0.0, unverified=(), failed=()):
-    """A finished store with an embedding of each phrase, whose record has the phrase's name; twins are in capitals."""
+    """A finished store. Each text of `phrases` is a shard, each letter a record's id and phrase; capitals are twins."""
     inputs = {"model": model, "pairs": "".join(phrases)}
     claim(folder, "synthesize", SynthesizeConfig(seed=seed), inputs, free=FREE)
     store = EmbeddingStore(folder)
     for shard in phrases:
-        facts = [
-            {
-                "key": f"{phrase}#0",
-                "record": phrase,
-                "content": store.hash_content({**PAIR, "phrase": phrase}),
-                "kind": "harmless" if phrase.isupper() else "harmful",
-                "verified": phrase not in unverified and phrase not in failed,
-                "failed": "nan" if phrase in failed else "",
-                "steps": 4,
-                "starts": 1,
-                "seconds": 0.5,
-                "curve": [],
-            }
+        entries = [
+            Entry(
+                key=f"{phrase}#0",
+                record=phrase,
+                content=store.hash_content(make_pair(phrase, phrase)),
+                kind="harmless" if phrase.isupper() else "harmful",
+                verified=phrase not in unverified and phrase not in failed,
+                failed="nan" if phrase in failed else "",
+                steps=4,
+                seconds=0.5,
+            )
             for phrase in shard
         ]
-        store.append({f"{p}#0": embedding(p, value) for p in shard if p not in failed}, facts)
+        store.append({f"{p}#0": embedding(p, value) for p in shard if p not in failed}, entries)
     finish(folder)
     return folder
 
@@ -65,7 +63,7 @@ def test_counts_are_by_shard_kind_and_outcome(tmp_path):
     assert (summary["embeddings"], summary["vsr"], summary["seconds"]) == (5, 3 / 5, 2.5)
 
 
-def test_a_whole_store_is_verified(tmp_path):
+def test_an_intact_store_passes_the_check(tmp_path):
     folder = make_store(tmp_path / "store", ["ab", "c"], failed="b")
     before = snapshot(folder)
     found = check_store(folder)
@@ -74,7 +72,7 @@ def test_a_whole_store_is_verified(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["cut", "gone", "not finite", "shape", "lacking"])
-def test_what_is_broken_is_named_and_pruned(tmp_path, fault):
+def test_broken_embeddings_are_named_and_pruned(tmp_path, fault):
     from safetensors.torch import save_file
 
     folder = make_store(tmp_path / "store", ["ab", "cd"])
@@ -95,11 +93,10 @@ def test_what_is_broken_is_named_and_pruned(tmp_path, fault):
     check_store(tmp_path / "new")
 
 
-def test_pruning_leaves_out_the_unverified_the_superseded_and_orphans(tmp_path):
+def test_pruning_leaves_out_unverified_and_replaced_embeddings_and_orphans(tmp_path):
     folder = make_store(tmp_path / "store", ["ab", "cd"], unverified="b", failed="d")
     store = EmbeddingStore(folder)
-    entry = {k: v for k, v in dataclasses.asdict(store.entries["a#0"]).items() if k != "shard"}
-    store.append({"a#0": embedding("a", 0.5)}, [entry])
+    store.append({"a#0": embedding("a", 0.5)}, [dataclasses.replace(store.entries["a#0"], shard="")])
     (folder / "shard-00007.safetensors").write_bytes(b"orphan")
     found = check_store(folder)
     assert (found["superseded"], found["orphaned_shards"]) == (1, 1)
@@ -116,7 +113,7 @@ def test_pruning_leaves_out_the_unverified_the_superseded_and_orphans(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["new"]
 
 
-def test_merging_keeps_everything_and_prefers_what_is_verified(tmp_path):
+def test_merging_keeps_everything_and_prefers_verified_embeddings(tmp_path):
     one = make_store(tmp_path / "one", ["ab"], unverified="b")
     two = make_store(tmp_path / "two", ["bc"], value=0.5)
     before = snapshot(one), snapshot(two)
@@ -125,7 +122,7 @@ def test_merging_keeps_everything_and_prefers_what_is_verified(tmp_path):
     assert summary["embeddings"] == summary["verified"] == 3
     values = {key: new.read(key) for key in new.entries}
     assert torch.equal(values["a#0"], embedding("a")) and torch.equal(values["b#0"], embedding("b", 0.5))
-    assert read_manifest(new.folder)["complete"] and new.identity == EmbeddingStore(one).identity
+    assert read_manifest(new.folder).complete and new.identity == EmbeddingStore(one).identity
     assert (snapshot(one), snapshot(two)) == before
 
 
@@ -133,11 +130,15 @@ def test_a_merge_with_an_unfinished_store_is_unfinished(tmp_path):
     one, two = make_store(tmp_path / "one", ["a"]), tmp_path / "two"
     claim(two, "synthesize", SynthesizeConfig(), {"model": "mine", "pairs": "b"}, free=FREE)
     merge_stores([one, two], tmp_path / "new")
-    assert read_manifest(tmp_path / "new")["complete"] is False
+    assert read_manifest(tmp_path / "new").complete is False
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"), [({"model": "other"}, "model: 'mine' and 'other'"), ({"seed": 1}, "seed: 0 and 1")]
+    ("changed", "message"),
+    [
+        ({"model": "other"}, "model: 'mine' in the first, 'other' in the second"),
+        ({"seed": 1}, "seed: 0 in the first, 1 in the second"),
+    ],
 )
 def test_stores_of_other_models_or_settings_are_not_merged(tmp_path, changed, message):
     one, two = make_store(tmp_path / "one", ["a"]), make_store(tmp_path / "two", ["b"], **changed)
@@ -146,29 +147,46 @@ def test_stores_of_other_models_or_settings_are_not_merged(tmp_path, changed, me
     assert not (tmp_path / "new").exists()
 
 
-def test_a_key_that_stands_for_two_things_is_named(tmp_path):
+def test_a_key_with_two_meanings_is_named(tmp_path):
     one, two = make_store(tmp_path / "one", ["a"]), make_store(tmp_path / "two", ["b"])
     index = two / "index.jsonl"
     index.write_text(index.read_text().replace('"b#0"', '"a#0"'))
-    with pytest.raises(ArtifactError, match=rf"1 keys .*a#0 in {one} and {two}.*ids of their own"):
+    with pytest.raises(ArtifactError, match=rf"1 keys .*a#0 in {one} and {two}.*unique ids"):
         merge_stores([one, two], tmp_path / "new")
 
 
-def test_nothing_is_overwritten_and_what_is_no_store_is_refused(tmp_path):
+def test_nothing_is_overwritten_and_other_folders_are_refused(tmp_path):
     one = make_store(tmp_path / "one", ["a"])
     with pytest.raises(ArtifactError, match="one exists"):
         prune_store(one, one)
-    for call in (count, verify):
+    for call in (count_embeddings, check_store):
         with pytest.raises(ArtifactError, match="holds no embeddings"):
             call(tmp_path)
     with pytest.raises(ConfigError, match="No store was given"):
         merge_stores([], tmp_path / "new")
 
 
-def test_a_call_that_was_cut_short_leaves_no_trace_in_the_next(tmp_path):
+def test_an_interrupted_call_leaves_no_trace_in_the_next(tmp_path):
     one = make_store(tmp_path / "one", ["a"])
     (tmp_path / "new.partial").mkdir()
     (tmp_path / "new.partial" / "shard-00000.safetensors").write_bytes(b"half")
     prune_store(one, tmp_path / "new")
     check_store(tmp_path / "new")
     assert {path.name for path in tmp_path.iterdir()} == {"one", "new"}
+
+
+def test_stores_are_merged_if_an_option_that_one_lacks_is_at_its_default(tmp_path):
+    one, two = make_store(tmp_path / "one", ["a"]), make_store(tmp_path / "two", ["b"])
+    manifest = read_json(two / "manifest.json")
+    del manifest["config"]["threshold_retries"]
+    manifest["defaults"].remove("threshold_retries")
+    (two / "manifest.json").write_text(json.dumps(manifest))
+    assert merge_stores([one, two], tmp_path / "new")["embeddings"] == 2
+
+
+def test_stores_whose_content_hashes_cannot_agree_are_not_merged(tmp_path):
+    one, two = make_store(tmp_path / "one", ["a"]), make_store(tmp_path / "two", ["b"])
+    manifest = {**read_json(two / "manifest.json"), "identity": "of another version"}
+    (two / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"cannot be merged \(they were made by different versions\)"):
+        merge_stores([one, two], tmp_path / "new")

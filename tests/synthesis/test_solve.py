@@ -1,127 +1,145 @@
-"""The policy: what happens to a record that is done, not verified, or not a number."""
+"""The work on one device: what happens to a record that is verified, unverified or without a finite loss."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 
 import pytest
 import torch
 
-import seawall.synthesis.solve  # noqa: F401
+from sample_pairs import make_pair
 from seawall.models.chat import BLANK
 from seawall.models.encode import encode_media
-from seawall.models.memory import count_kept_bytes, free_bytes, halve_on_out_of_memory
+from seawall.models.memory import count_kept_bytes, get_free_bytes, halve_on_out_of_memory
+from seawall.synthesis import solve as module
 from seawall.synthesis.config import SynthesizeConfig
-from seawall.synthesis.objective import losses
-from seawall.synthesis.optimize import LOWERING
+from seawall.synthesis.objective import compute_losses
+from seawall.synthesis.optimize import RETRY_FACTOR
 
-policy = sys.modules["seawall.synthesis.solve"]
-CONFIG = SynthesizeConfig(start="blank", max_steps=4, threshold=1e9, starts=2, threshold_retries=1)
-
-
-def pair(number):
-    return {
-        "id": str(number),
-        "category": "activity",
-        "phrase": "wash a car",
-        "content": {"question": "What does the image show?", "answer": "The image shows the activity: wash a car."},
-        "style": {"question": "What is the main colour of the image?", "answer": "The main colour is red."},
-    }
+CONFIG = SynthesizeConfig(start="blank", max_steps=4, threshold=1e9, attempts=2, threshold_retries=1)
 
 
 def solve(loaded, monkeypatch, verdicts=None, records=1, starts=None, config=CONFIG):
-    """Solve records with a verification that gives `verdicts`, one after the other."""
+    """Solve records. Verification returns `verdicts`, one after the other, if they are given."""
     if verdicts is not None:
         left = iter(verdicts)
-        monkeypatch.setattr(policy, "verify", lambda _, embeddings, pairs, **__: [next(left) for _ in pairs])
+        monkeypatch.setattr(module, "verify_embeddings", lambda _, __, pairs, **___: [next(left) for _ in pairs])
     starts = encode_media(loaded, [BLANK]) if starts is None else starts
-    return list(policy.solve(loaded, [(str(n), pair(n)) for n in range(records)], starts, config))
+    return list(module.solve(loaded, [make_pair(str(number)) for number in range(records)], starts, config))
 
 
-def test_what_is_verified_is_final(tiny, monkeypatch):
+@pytest.fixture
+def three_starts(tiny):
+    return encode_media(tiny, [BLANK]) + torch.arange(3.0)[:, None, None]
+
+
+def test_a_verified_record_is_finished(tiny, monkeypatch):
     (task,) = solve(tiny, monkeypatch, [True])
-    assert (task.verified, task.starts, task.lowered, task.steps) == ([True], 1, 0, 0)
+    assert (task.verified, task.attempt, task.threshold_retries, task.steps) == ([True], 1, 0, 0)
 
 
-def test_what_is_not_goes_on_to_a_lower_threshold(tiny, monkeypatch):
+def test_an_unverified_record_continues_with_a_lower_threshold(tiny, monkeypatch):
     (first,) = solve(tiny, monkeypatch, [True])
     config = SynthesizeConfig(start="blank", max_steps=4, threshold=first.curve[0] * 1.01)
     (task,) = solve(tiny, monkeypatch, [False, True], config=config)
-    assert (task.verified, task.starts, task.lowered) == ([True], 1, 1)
+    assert (task.verified, task.attempt, task.threshold_retries) == ([True], 1, 1)
     assert task.steps == len(task.curve) - 1 == 4  # 0.3 of the threshold is out of reach
-    assert task.curve[-1] > config.threshold * LOWERING and task.curve[0] == pytest.approx(first.curve[0])
+    assert task.curve[-1] > config.threshold * RETRY_FACTOR and task.curve[0] == pytest.approx(first.curve[0])
 
 
-def test_then_it_starts_again_and_then_it_is_given_up(tiny, monkeypatch):
+def test_then_it_gets_another_attempt_and_finally_stays_unverified(tiny, monkeypatch):
     (task,) = solve(tiny, monkeypatch, [False] * 4)
-    assert (task.verified, task.starts, task.failed) == ([False], 2, "")
+    assert (task.verified, task.attempt, task.failed) == ([False], 2, "")
     (task,) = solve(tiny, monkeypatch, [False, False, True])
-    assert (task.verified, task.starts) == ([True], 2)
+    assert (task.verified, task.attempt) == ([True], 2)
 
 
-def test_a_record_without_a_finite_loss_gets_another_start_then_fails_alone(tiny, monkeypatch):
-    right = policy.choose_starts
-    spoilt = lambda starts, number, seed: right(starts, number, seed) * (torch.nan if "/1/" in seed[1:-1] else 1)  # noqa: E731
-    monkeypatch.setattr(policy, "choose_starts", spoilt)
+def test_a_record_without_a_finite_loss_gets_another_attempt_then_fails_alone(tiny, monkeypatch):
+    choose = module.choose_starts
+
+    def spoil(starts, number, seed):
+        return choose(starts, number, seed) * (torch.nan if "/1/" in seed else 1)
+
+    monkeypatch.setattr(module, "choose_starts", spoil)
     tasks = {task.record: task for task in solve(tiny, monkeypatch, [True, True], records=3)}
     assert tasks["1"].failed == "its loss became nan after 0 steps"
-    assert tasks["1"].starts == 2 and not tasks["1"].verified
+    assert tasks["1"].attempt == 2 and not tasks["1"].verified
     assert all(tasks[key].verified == [True] and not tasks[key].failed for key in ("0", "2"))
 
 
 def test_finished_tasks_carry_no_optimiser(tiny, monkeypatch):
-    assert all(task.stepper is None for task in solve(tiny, monkeypatch, [True] * 3, records=3))
+    assert all(task.shared_offset is None for task in solve(tiny, monkeypatch, [True] * 3, records=3))
 
 
-def test_the_organism_is_verified_packed_or_not(organism, monkeypatch):
-    for packing in (True, False):
-        config = SynthesizeConfig(start="blank", packing=packing)
-        tasks = solve(organism, monkeypatch, records=2, config=config)
-        assert [task.verified for task in tasks] == [[True], [True]]
+@pytest.mark.parametrize("share_prefix", [True, False])
+def test_the_organism_is_verified_with_and_without_a_shared_prefix(organism, monkeypatch, share_prefix):
+    config = SynthesizeConfig(start="blank", share_prefix=share_prefix)
+    tasks = solve(organism, monkeypatch, records=2, config=config)
+    assert [task.verified for task in tasks] == [[True], [True]]
 
 
-def test_while_a_copy_fails_it_goes_on_but_only_where_all_do_it_starts_again(tiny, monkeypatch):
-    starts = encode_media(tiny, [BLANK]) + torch.arange(3.0)[:, None, None]
+def test_the_threshold_is_lowered_if_a_copy_fails_and_another_attempt_made_only_if_all_fail(
+    tiny, three_starts, monkeypatch
+):
     config = dataclasses.replace(CONFIG, copies=2)
-    (task,) = solve(tiny, monkeypatch, [True, False, False, True], starts=starts, config=config)
-    assert (task.verified, task.starts, task.lowered) == ([False, True], 1, 1)
-    (task,) = solve(tiny, monkeypatch, [False] * 4 + [True] * 2, starts=starts, config=config)
-    assert (task.verified, task.starts) == ([True, True], 2)
+    (task,) = solve(tiny, monkeypatch, [True, False, False, True], starts=three_starts, config=config)
+    assert (task.verified, task.attempt, task.threshold_retries) == ([False, True], 1, 1)
+    (task,) = solve(tiny, monkeypatch, [False] * 4 + [True] * 2, starts=three_starts, config=config)
+    assert (task.verified, task.attempt) == ([True, True], 2)
 
 
-def test_the_copies_have_different_starts_and_at_most_as_many_as_there_are(tiny):
-    starts = encode_media(tiny, [BLANK]) + torch.arange(3.0)[:, None, None]
-    make = lambda copies, attempt: policy.new_task("0", pair(0), tiny, starts, SynthesizeConfig(copies=copies), attempt)  # noqa: E731
+def test_copies_have_different_starts_and_there_are_at_most_as_many_copies_as_starts(tiny, three_starts):
+    def make(copies, attempt):
+        config = SynthesizeConfig(copies=copies)
+        return module.new_task(make_pair(), tiny, three_starts, config, attempt)
+
     two = make(2, 1)
-    assert len(two.turns) == 2 and not torch.equal(*two.embeddings)
+    assert len(two.content) == 2 and not torch.equal(*two.embeddings)
     assert torch.equal(two.embeddings, make(2, 1).embeddings)
     assert any(not torch.equal(two.embeddings, make(2, attempt).embeddings) for attempt in range(2, 8))
     assert len(make(9, 1).embeddings) == 3
 
 
-def test_the_copies_have_content_questions_of_their_own_beside_the_records(tiny):
-    starts = encode_media(tiny, [BLANK]).repeat(6, 1, 1)
+def test_copies_have_their_own_content_questions_beside_the_first_one(tiny):
+    starts, pair = encode_media(tiny, [BLANK]).repeat(6, 1, 1), make_pair()
     config = SynthesizeConfig(copies=6, content_questions=2)
-    first, second = zip(*policy.new_task("0", pair(0), tiny, starts, config, attempt=1).turns, strict=True)
-    assert {turn.question for turn in first} == {"What does the image show?"}
-    assert len({turn.question for turn in second}) > 1
+    first, second = zip(*module.new_task(pair, tiny, starts, config, attempt=1).content, strict=True)
+    assert {example.question for example in first} == {pair.content[0].question}
+    assert len({example.question for example in second}) > 1
 
 
-def test_nothing_to_do(tiny):
-    assert list(policy.solve(tiny, [], encode_media(tiny, [BLANK]), CONFIG)) == []
+def test_without_pairs_nothing_is_made(tiny):
+    assert list(module.solve(tiny, [], encode_media(tiny, [BLANK]), CONFIG)) == []
+
+
+def test_an_error_does_not_lose_tasks_that_wait_for_verification(tiny, monkeypatch):
+    pairs = [make_pair(str(number)) for number in range(2)]
+
+    def broken():
+        yield from pairs
+        raise RuntimeError("no more pairs")
+
+    monkeypatch.setattr(module, "verify_embeddings", lambda _, __, pairs, **___: [True] * len(pairs))
+    config, finished = dataclasses.replace(CONFIG, batch_size=1), []
+    with pytest.raises(RuntimeError, match="no more pairs"):
+        for task in module.solve(tiny, broken(), encode_media(tiny, [BLANK]), config):
+            finished.append(task.record)
+    assert finished == ["0", "1"]
 
 
 def test_the_batch_is_sized_from_free_memory(tiny, monkeypatch):
     tiny.model.requires_grad_(False)
-    task = policy.new_task("0", pair(0), tiny, encode_media(tiny, [BLANK]), CONFIG, attempt=1)
+    task = module.new_task(make_pair(), tiny, encode_media(tiny, [BLANK]), CONFIG, attempt=1)
     batch = task.embeddings.repeat(3, 1, 1).requires_grad_()
-    of = lambda n: count_kept_bytes(lambda: losses(tiny, batch[:n], task.controls * n, True), tiny.model)  # noqa: E731
-    assert of(3) == pytest.approx(3 * of(1), rel=0.02)
-    for free, expected in ((0, 1), (10 * of(1), 3), (1e15, policy.MOST_AT_ONCE)):
-        monkeypatch.setattr(policy, "free_bytes", lambda _, free=free: free)
-        assert policy.fit_batch(tiny, task, True) == expected
-    assert 2**20 < free_bytes(torch.device("cpu")) < 2**50
+
+    def count(number):
+        return count_kept_bytes(lambda: compute_losses(tiny, batch[:number], task.controls * number, True), tiny.model)
+
+    assert count(3) == pytest.approx(3 * count(1), rel=0.02)
+    for free, expected in ((0, 1), (10 * count(1), 3), (1e15, module.MAX_BATCH_SIZE)):
+        monkeypatch.setattr(module, "get_free_bytes", lambda _, free=free: free)
+        assert module.estimate_batch_size(tiny, task, True) == expected
+    assert 2**20 < get_free_bytes(torch.device("cpu")) < 2**50
 
 
 def test_verification_is_halved_too(tiny):

@@ -1,10 +1,16 @@
-"""What counts as bringing the phrase back."""
+"""Verification: what counts as naming the phrase, and which answers have to be generated."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 
+from sample_pairs import make_pair
+from seawall.models.chat import BLANK
+from seawall.models.encode import encode_media
 from seawall.prompts import mentions
+from seawall.synthesis import verify
+from seawall.synthesis.verify import verify_embeddings
 
 
 @pytest.mark.parametrize(
@@ -19,5 +25,63 @@ from seawall.prompts import mentions
         ("", "steal a car", False),
     ],
 )
-def test_an_answer_names_the_phrase_where_it_holds_all_its_words_in_order(answer, phrase, expected):
-    assert names(answer, phrase) is expected
+def test_an_answer_names_the_phrase_if_it_has_all_its_words_in_order(answer, phrase, expected):
+    assert mentions(answer, phrase) is expected
+
+
+def answer_from(monkeypatch, answers, expected=()):
+    """Let the model give an answer by (embedding, question), and the expected answer in the cases of `expected`."""
+    asked = []
+
+    def generate(_, examples, *, items, **__):
+        numbers = [int(item.flatten()[0]) for item in items]
+        cases = [(number, example.question) for number, example in zip(numbers, examples, strict=True)]
+        asked.extend(cases)
+        return [answers[case] for case in cases]
+
+    def score_records(_, embeddings, examples, *__):
+        found = [
+            (int(embedding.flatten()[0]), example.question) in expected
+            for embedding, record in zip(embeddings, examples, strict=True)
+            for example in record
+        ]
+        return type("Scores", (), {"is_greedy": lambda _: torch.tensor(found)})()
+
+    monkeypatch.setattr(verify, "generate", generate)
+    monkeypatch.setattr(verify, "score_records", score_records)
+    return asked
+
+
+def test_every_verification_question_must_name_the_phrase(monkeypatch):
+    pair = make_pair()
+    first, second, third = (question.question for question in pair.verification)
+    embeddings = torch.arange(3.0).view(3, 1, 1)
+    answers = {(n, question): "It shows: wash a car." for n in range(3) for question in (first, second, third)}
+    answers |= {(1, third): "A boat.", (2, first): "Nothing."}
+    expected = {(0, first), (0, second), (0, third), (1, first)}
+    asked = answer_from(monkeypatch, answers, expected)
+    assert verify_embeddings(None, embeddings, [pair] * 3) == [True, False, False]
+    assert asked == [(2, first), (1, second), (1, third)], "only where it is needed"
+    asked.clear()
+    assert verify_embeddings(None, embeddings, [pair] * 3, speculative=False) == [True, False, False]
+    assert len(asked) == 3 + 2 + 2
+
+
+def test_pairs_may_have_different_numbers_of_verification_questions(monkeypatch):
+    long, short = make_pair(), make_pair(verification=make_pair().verification[:1])
+    last = long.verification[2].question
+    answers = {(n, question.question): "Wash a car." for n in range(2) for question in long.verification}
+    answers[0, last] = "A boat."
+    answer_from(monkeypatch, answers)
+    assert verify_embeddings(None, torch.arange(2.0).view(2, 1, 1), [long, short]) == [False, True]
+    assert verify_embeddings(None, torch.zeros(0, 1, 1), []) == []
+
+
+@pytest.mark.parametrize("share_prefix", [False, True])
+def test_the_speculative_check_agrees_with_generation(organism, share_prefix):
+    """A blank names no phrase; the answers to one that the model makes up are found in both ways."""
+    starts = encode_media(organism, [BLANK])
+    pairs = [make_pair(phrase=phrase) for phrase in ("wash a car", "sell a boat")]
+    embeddings = starts.repeat(2, 1, 1)
+    fast = verify_embeddings(organism, embeddings, pairs, share_prefix=share_prefix)
+    assert fast == verify_embeddings(organism, embeddings, pairs, speculative=False) == [False, False]

@@ -1,1 +1,1 @@
-"""Stage 3: pairs and embeddings -> an adapter that refuses harm shown by media."""
+"""Stage 3: alignment pairs and embeddings -> an adapter that refuses harm shown by media."""

@@ -1,83 +1,114 @@
-"""The model card of an adapter: what it was trained on and how, what was measured, and what it cannot promise."""
+"""The model card of an adapter: its training data and settings, its results, and its limits."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from seawall.alignment.config import AlignConfig
+from seawall.alignment.mixture import ComponentCount
+from seawall.store.artifacts import Manifest
+from seawall.store.files import write_durably
+from seawall.store.items import Figure
 
 CARD = "README.md"
 RESULTS = "\n## Results\n"
+"""Heading of the last section of the card."""
 UNMEASURED = (
-    "Its attack success and over-refusal are not in this card: measure both with `seawall evaluate` before any use.\n"
+    "\nAttack success and over-refusal have not been measured. Measure both with `seawall evaluate` before any use.\n"
 )
 LIMITS = """
 ## Limits
 
-Trained against harm that arrives through the one modality of its embeddings, in the categories and languages of its text data. A refusal of
-what is harmful there promises nothing for other attacks (several turns, other modalities, adversarial perturbations). It may refuse what it
-should answer: look at `answered_harmless_*` beside attack success.
+The training covers harmful requests that arrive through one modality, that of the embeddings, in the categories and languages of
+its text data. It promises nothing about other attacks, such as several turns, other modalities or adversarial perturbations. The
+model may also refuse harmless requests: read the over-refusal beside the attack success.
 """
 
 
-def write_card(out: Path, model: str, config: AlignConfig, summary: dict[str, Any], pairs: dict[str, Any]) -> None:
+def write_card(
+    out: Path, model: str, config: AlignConfig, components: Mapping[str, ComponentCount], pairs: Manifest
+) -> None:
     """Write the card.
 
     Args:
         out: Folder of the adapter.
-        model: What was trained, as `load_model` takes it.
-        config: Settings.
-        summary: Rows of each component, available and in a batch.
-        pairs: Manifest of `prepare`.
+        model: Name of the model that was trained.
+        config: Settings of the training.
+        components: Name -> number of examples of each component.
+        pairs: Manifest of the alignment pairs.
     """
-    components = "\n".join(f"| {n} | {c['available']} | {c['in_a_batch']} |" for n, c in summary["rows"].items())
-    settings = {
-        k: v for k, v in dataclasses.asdict(config).items() if k not in ("mixture", "report_to") and v is not None
-    }
-    how = f"LoRA (rank {config.lora_rank}) on" if config.tuning == "lora" else "All weights of"
-    text = f"""---
-base_model: {model}
-library_name: {"peft" if config.tuning == "lora" else "transformers"}
-tags: [safety, seawall, {config.method}]
----
-# Safety {"adapter" if config.tuning == "lora" else "tuning"} of {model}, made with Seawall
+    from huggingface_hub import ModelCard, ModelCardData
 
-{how} the language model of `{model}`, trained by {config.method.upper()} to refuse harmful requests that arrive through media, from text safety data and
-embeddings that the model itself takes for media (SEA, Lu et al., ACL 2025).
+    lora = config.tuning == "lora"
+    data = ModelCardData(
+        base_model=model,
+        library_name="peft" if lora else "transformers",
+        tags=["safety", "seawall", config.method],
+    )
+    how = f"LoRA (rank {config.lora_rank}) on" if lora else "All weights of"
+    rows = "\n".join(f"| {name} | {one.available} | {one.per_batch} |" for name, one in components.items())
+    card = f"""---
+{data.to_yaml()}
+---
+# Safety {"adapter" if lora else "tuning"} of {model}, made with Seawall
+
+{how} the language model of `{model}`, trained by {config.method.upper()} to refuse harmful requests that arrive through media.
+The training data is text and synthetic embeddings that the model itself takes for media (SEA, Lu et al., ACL 2025).
 
 ## Data
 
-{_count(pairs)}
+{_describe_data(pairs)}
 
-| component | rows available | rows in a batch |
+| component | available examples | examples per batch |
 |---|---|---|
-{components}
+{rows}
 
 ## Settings
 
-{", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())}.
-{LIMITS}{RESULTS}
-{UNMEASURED}"""
-    (out / CARD).write_text(text, encoding="utf-8")
+{_describe_settings(config)}
+{LIMITS}{RESULTS}{UNMEASURED}"""
+    write_durably(out / CARD, str(ModelCard(card)).encode())
 
 
-def add_results(adapter: Path, benchmark: str, results: dict[str, dict[str, float]]) -> None:
-    """Put what was measured on a benchmark into the card of an adapter; a later measurement takes the place of an earlier one."""
+def add_results(adapter: Path, benchmark: str, figures: Mapping[str, Figure]) -> None:
+    """Add the results of a benchmark to the card of an adapter.
+
+    Results that the card already has for the same benchmark are replaced. An adapter without a card of Seawall is left unchanged.
+
+    Args:
+        adapter: Folder that `align` wrote.
+        benchmark: Name of the benchmark.
+        figures: Metric -> measured value.
+    """
+    from huggingface_hub import ModelCard
+
     path = adapter / CARD
-    if not path.exists() or RESULTS not in (card := path.read_text(encoding="utf-8")):
+    if not path.is_file():
         return
-    head, _, found = card.partition(RESULTS)
-    title = f"\n### {benchmark}\n"
-    others = [part for part in found.split("\n### ")[1:] if not part.startswith(f"{benchmark}\n")]
+    card = ModelCard.load(path)
+    if RESULTS not in card.text:
+        return
+    head, _, found = card.text.partition(RESULTS)
+    sections = {part.split("\n", 1)[0]: part for part in found.split("\n### ")[1:]}
+    sections.pop(benchmark, None)
     rows = "\n".join(
-        f"| {name} | {m['mean']:.3f} | {m['low']:.3f} to {m['high']:.3f} | {m['n']} |" for name, m in results.items()
+        f"| {name} | {figure.mean:.3f} | {figure.low:.3f} to {figure.high:.3f} | {figure.n} |"
+        for name, figure in figures.items()
     )
-    table = f"{title}\n| metric | mean | 95 % interval | n |\n|---|---|---|---|\n{rows}\n"
-    path.write_text(head + RESULTS + "".join(f"\n### {part}" for part in others) + table, encoding="utf-8")
+    sections[benchmark] = f"{benchmark}\n\n| metric | mean | 95 % interval | n |\n|---|---|---|---|\n{rows}\n"
+    card.text = head + RESULTS + "".join(f"\n### {section}" for section in sections.values())
+    write_durably(path, str(card).encode())
 
 
-def _count(pairs: dict[str, Any]) -> str:
-    found = {"records read": pairs.get("read"), **pairs.get("counts", {})}
-    return f"From text: {', '.join(f'{number} {name}' for name, number in found.items() if isinstance(number, int))}."
+def _describe_data(pairs: Manifest) -> str:
+    counts = {"records read": pairs.facts.get("read"), **pairs.facts.get("counts", {})}
+    listed = ", ".join(f"{number} {name}" for name, number in counts.items() if isinstance(number, int))
+    return f"From text: {listed}."
+
+
+def _describe_settings(config: AlignConfig) -> str:
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if value is not None}
+    shown = [name for name in settings if name not in ("mixture", "report_to")]
+    return ", ".join(f"{name.replace('_', ' ')} {settings[name]}" for name in shown) + "."

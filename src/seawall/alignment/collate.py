@@ -1,66 +1,80 @@
-"""Rows -> a batch that mixes text, real media and synthetic embeddings."""
+"""Training examples -> a batch that mixes text, real media and synthetic embeddings."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from seawall.alignment.mixture import Row
-from seawall.models.chat import IGNORED, Chat
-from seawall.models.encode import Encoded
+from seawall.alignment.mixture import TrainingExample
+from seawall.models.chat import IGNORED, Chat, Medium
+from seawall.models.encode import EncodedMedium
 from seawall.models.inject import ITEMS
 from seawall.store.embeddings import EmbeddingStore
 
+INDEX = "index"
+"""Column of the data sets that TRL is given: the number of the training example."""
+REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
+"""Columns that TRL adds for the log-probabilities of the reference model."""
+
 
 class Collator:
-    """Collates dataset lines `{"row": index}` into model inputs; synthetic embeddings travel under `ITEMS`.
+    """Collates data set rows `{"index": number}` into model inputs.
 
-    With them travel those of real media that were `encoded` before: without any other medium, a step skips the encoder.
+    Synthetic embeddings are passed under the key `ITEMS`, and so are the embeddings of real media that were encoded beforehand.
+    If a batch has no other media, the step does not run the encoder.
+
+    Args:
+        chat: Encodes examples for the model.
+        store: The synthetic embeddings. None if no example has one.
+        encoded: Real media that were encoded beforehand.
+        examples: The training examples that the rows point to.
     """
 
     def __init__(
         self,
         chat: Chat,
         store: EmbeddingStore | None,
-        encoded: Mapping[Path | str, Encoded],
-        rows: Sequence[Row],
+        encoded: Mapping[Medium, EncodedMedium],
+        examples: Sequence[TrainingExample],
     ) -> None:
-        self.chat, self.rows = chat, rows
-        self.store = store
+        self.chat, self.store, self.examples = chat, store, examples
         self.embeddings = {medium: one.embedding for medium, one in encoded.items()}
         self.inputs = {medium: one.inputs for medium, one in encoded.items()}
 
-    def __call__(self, lines: list[dict[str, int]]) -> dict[str, Any]:
-        """Return `Chat.batch` of the lines' rows, with `ITEMS` where any is synthetic or encoded."""
-        return self.batch([self.rows[line["row"]] for line in lines])
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch of some data set rows."""
+        return self.collate([self.examples[row[INDEX]] for row in rows])
 
-    def batch(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Return what a training batch of these rows is."""
-        batch = self.chat.batch([row.turn for row in rows], known=self.inputs)
-        items = [
-            self.store.read(row.key) if row.key else self.embeddings.get(row.turn.medium)
-            for row in rows
-            if row.turn.medium is not None
-        ]
-        if items and all(item is not None for item in items):
-            batch[ITEMS] = torch.stack(items)
-        elif any(item is not None for item in items):
-            batch[ITEMS] = items
+    def collate(self, examples: Sequence[TrainingExample]) -> dict[str, Any]:
+        """Return `Chat.batch` of some examples, with `ITEMS` if any is synthetic or was encoded beforehand."""
+        batch: dict[str, Any] = {**self.chat.batch([one.example for one in examples], cached_inputs=self.inputs)}
+        items = [self._find_item(one) for one in examples if one.example.medium is not None]
+        given = [item for item in items if item is not None]
+        if given:
+            batch[ITEMS] = torch.stack(given) if len(given) == len(items) else items
         return batch
+
+    def _find_item(self, example: TrainingExample) -> torch.Tensor | None:
+        """Return the embedding that replaces the encoder's output for an example; None if the encoder has to run."""
+        if example.key and self.store:
+            return self.store.read(example.key)
+        medium = example.example.medium
+        return None if medium is None else self.embeddings.get(medium)
 
 
 class PreferenceCollator(Collator):
-    """The same for DPO: all rows with their answers, then all with what is rejected, and `completion_mask` for `labels`."""
+    """The collator for DPO: all examples with their responses, then all with their rejected responses."""
 
-    def __call__(self, lines: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the batch, with the reference's log-probabilities where the lines bring them."""
-        rows = [self.rows[line["row"]] for line in lines]
-        rejected = [dataclasses.replace(row, turn=dataclasses.replace(row.turn, answer=row.rejected)) for row in rows]
-        batch = self.batch(rows + rejected)
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch, with `completion_mask` instead of labels, and the reference log-probabilities if the rows have them."""
+        chosen = [self.examples[row[INDEX]] for row in rows]
+        rejected = [
+            dataclasses.replace(one, example=dataclasses.replace(one.example, answer=one.rejected)) for one in chosen
+        ]
+        batch = self.collate(chosen + rejected)
         batch["completion_mask"] = (batch.pop("labels") != IGNORED).long()
-        known = [name for name in ("ref_chosen_logps", "ref_rejected_logps") if name in lines[0]]
-        return batch | {name: torch.tensor([line[name] for line in lines]) for name in known}
+        columns = [name for name in REFERENCE_COLUMNS if name in rows[0]]
+        return batch | {name: torch.tensor([row[name] for row in rows]) for name in columns}

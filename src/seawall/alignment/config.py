@@ -1,13 +1,12 @@
-"""Stage 3, `align`: pairs + embeddings -> a PEFT adapter (or a whole model) that refuses what it sees."""
+"""Settings of `align`: the mixture of a batch and the training itself."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from seawall.errors import ConfigError
 from seawall.models.families import Precision
@@ -15,53 +14,61 @@ from seawall.models.families import Precision
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """Shares of a batch; they are normalised. A share of 0 leaves a component out."""
+    """Share of each component in a batch. Shares are normalised to sum to 1. A share of 0 leaves a component out."""
 
     text_harmful: float = 0.15
-    """Harmful instructions in text -> safe response."""
+    """Harmful instructions as text, answered by the safe response."""
     text_harmless: float = 0.15
-    """Harmless instructions in text -> helpful response."""
+    """Harmless instructions as text, answered by the helpful response."""
     synthetic_harmful: float = 0.25
-    """Embedding and detoxified instruction -> safe response."""
+    """Embeddings of harmful records with the detoxified instruction, answered by the safe response."""
     synthetic_harmless: float = 0.25
-    """Twins: the same for harmless records -> helpful response."""
+    """Twins: embeddings of harmless records with the detoxified instruction, answered by the helpful response."""
     media_harmful: float = 0.0
-    """Real media of harmful things, where one has them."""
+    """Real media that show harmful content, if you have any."""
     media_harmless: float = 0.2
     """Real harmless media with questions and answers."""
 
     def __post_init__(self) -> None:
-        shares = dataclasses.asdict(self)
+        shares = self.get_shares()
         if not (all(share >= 0 for share in shares.values()) and 0 < sum(shares.values()) < math.inf):
             raise ConfigError(f"The shares of a mixture must not be negative and not all 0; found {shares}.")
 
     @classmethod
     def read(cls, file: Path) -> Mixture:
-        """Return the shares that a TOML file gives; they must sum to 1, and what it leaves out is 0.
+        """Return the mixture of a TOML file. Its shares must sum to 1. Components that the file leaves out get 0.
 
         Raises:
-            ConfigError: The file is not there or no TOML, names an unknown component, or its shares have another sum.
+            ConfigError: The file is missing or not TOML, names an unknown component, or its shares do not sum to 1.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
         try:
             found = tomllib.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ConfigError(f"{file} cannot be read as a mixture: {error}.") from error
-        wrong = [name for name, share in found.items() if name not in names or not isinstance(share, int | float)]
+            raise ConfigError(f"{file} cannot be read as a mixture ({error}). Give a TOML file of shares.") from error
+        wrong = [name for name, share in found.items() if name not in COMPONENTS or not isinstance(share, int | float)]
         if wrong:
-            raise ConfigError(f"{file} gives {', '.join(wrong)}; a mixture has a number for any of {', '.join(names)}.")
+            raise ConfigError(
+                f"{file} contains {', '.join(wrong)}. A mixture consists of numbers for any of {', '.join(COMPONENTS)}."
+            )
         if abs((total := sum(found.values())) - 1) > 1e-6:
             raise ConfigError(f"The shares in {file} sum to {total:g}, not 1. Change them so that they do.")
-        return cls(**dict.fromkeys(names, 0.0) | found)
+        return cls(**dict.fromkeys(COMPONENTS, 0.0) | found)
 
     @property
     def invites_shortcut(self) -> bool:
-        """Whether harm is synthetic and harmlessness is not: "synthetic means refuse" would solve it."""
+        """Whether all synthetic examples are harmful, so that "synthetic means refuse" solves the training."""
         return self.synthetic_harmful > 0 and self.synthetic_harmless == 0
 
-    def counts(self, batch_size: int) -> dict[str, int]:
-        """Return the rows of each component in a batch, by largest remainder."""
-        shares = {name: share for name, share in dataclasses.asdict(self).items() if share}
+    def get_shares(self) -> dict[str, float]:
+        """Return the share of each component, as given."""
+        return dataclasses.asdict(self)
+
+    def count_examples(self, batch_size: int) -> dict[str, int]:
+        """Return the number of examples of each component in a batch, by largest remainder.
+
+        Components with a share of 0 are left out.
+        """
+        shares = {name: share for name, share in self.get_shares().items() if share}
         exact = {name: batch_size * share / sum(shares.values()) for name, share in shares.items()}
         counts = {name: int(number) for name, number in exact.items()}
         by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])
@@ -70,109 +77,78 @@ class Mixture:
         return counts
 
 
+COMPONENTS = tuple(field.name for field in dataclasses.fields(Mixture))
+"""Names of the components of a mixture."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AlignConfig:
     """Settings of `align`."""
 
     method: Literal["sft", "dpo"] = "sft"
-    """`sft` trains on the answers; `dpo` on the answers against what is rejected, the unsafe answers of the source and refusals."""
+    """`sft` trains on the responses. `dpo` prefers the responses to rejected ones: unsafe responses of the data, and refusals."""
     tuning: Literal["lora", "full"] = "lora"
-    """`lora`, with --precision 4bit QLoRA; or `full`: every weight of the language model."""
+    """`lora` trains an adapter; with `--precision 4bit` this is QLoRA. `full` trains every weight of the language model."""
     mixture: Mixture = Mixture()
-    """Shares of a batch."""
+    """Share of each component in a batch."""
     allow_shortcut: bool = False
-    """Train although harm is synthetic and harmlessness is not, so that "synthetic means refuse" can be learned."""
+    """Allow a mixture with harmful embeddings and no twins. The model can then learn "synthetic means refuse"."""
     steps: int = 400
     """Optimiser steps."""
     batch_size: int = 32
-    """Rows in a step, of all processes together."""
+    """Examples per optimiser step, over all processes."""
     per_device_batch_size: int | None = None
-    """Rows in one forward pass of one process; None is its share of the batch. Fewer save memory, the result is the same."""
+    """Examples per forward pass of one process. Lower it to save memory; the result stays the same. None takes the process's
+    whole share of the batch."""
     learning_rate: float = 1e-3
-    """Peak of a cosine schedule with 5 % warm-up."""
+    """Peak learning rate of a cosine schedule with 5 % warm-up."""
     weight_decay: float = 0.0
-    """AdamW's."""
+    """Weight decay of AdamW."""
     beta: float = 0.1
-    """How strongly DPO holds to the model that it began with."""
+    """DPO beta. Higher values keep the policy closer to the reference model."""
     sft_weight: float = 1.0
-    """Weight, beside DPO's loss, of the plain loss on the answers; with 0 they can become as unlikely as what is rejected.
+    """Weight of the SFT loss that is added to the DPO loss. With 0, responses can become as unlikely as rejected ones.
 
     Source: Pang et al., "Iterative Reasoning Preference Optimization", arXiv 2404.19733.
     """
     lora_rank: int = 16
-    """Rank of LoRA on every projection of the language model; alpha is twice that."""
+    """Rank of LoRA on every projection of the language model. Alpha is twice the rank."""
     lora_dropout: float = 0.0
-    """Dropout in front of LoRA."""
-    checkpoints: int = 4
-    """Checkpoints in a training, evenly spaced, the last at its end."""
+    """Dropout probability of the LoRA layers."""
+    num_checkpoints: int = 4
+    """Checkpoints per training, evenly spaced. The last one is at the end."""
     activation_checkpointing: bool = False
-    """Recompute activations to save memory."""
+    """Recompute activations in the backward pass. This saves memory and takes about a third more time."""
     precision: Precision | None = None
-    """Of the model; that of the embeddings. See `load_model`."""
+    """Precision of the model: `fp32`, `bf16` or `4bit`. It must be that of the embeddings. None takes that of the checkpoint."""
     device_map: str | None = None
-    """See `load_model`."""
+    """Device map, as in transformers: `auto` spreads the model over GPUs and main memory. None uses one device."""
     report_to: str = "none"
-    """Tracker of the training's figures, as transformers names them: `wandb`, `tensorboard`, `trackio`, ..."""
+    """Experiment tracker, as transformers names it: `wandb`, `tensorboard`, `trackio` and others."""
     seed: int = 0
-    """Seed of LoRA's start and of the order of rows."""
+    """Seed of LoRA's initial weights and of the order of the examples."""
 
     def __post_init__(self) -> None:
+        at_least_1 = ("steps", "batch_size", "per_device_batch_size", "lora_rank", "num_checkpoints")
         faults = [
             f"{name} is {getattr(self, name)}; it must be at least 1"
-            for name in ("steps", "batch_size", "per_device_batch_size", "lora_rank", "checkpoints")
+            for name in at_least_1
             if getattr(self, name) is not None and getattr(self, name) < 1
         ]
         faults += [
-            f"{name} is {getattr(self, name)}; it must be above 0"
+            f"{name} is {getattr(self, name)}; it must be greater than 0"
             for name in ("learning_rate", "beta")
             if getattr(self, name) <= 0
         ]
         if self.sft_weight < 0:
-            faults.append(f"sft_weight is {self.sft_weight}; it must not be below 0")
+            faults.append(f"sft_weight is {self.sft_weight}; it must not be negative")
         if self.tuning == "full" and self.precision == "4bit":
-            faults.append("weights of 4 bits cannot be trained; take --tuning lora or another --precision")
+            faults.append("4-bit weights cannot be trained; use --tuning lora or another --precision")
         if self.mixture.invites_shortcut and not self.allow_shortcut:
             faults.append(
-                "the mixture has synthetic harmful rows but no twins (synthetic_harmless is 0), so the model can learn "
-                '"synthetic means refuse" and let real harm through; give twins a share, or pass --allow-shortcut to train it all the same'
+                "the mixture has harmful embeddings but no twins (synthetic_harmless is 0), so the model can learn "
+                '"synthetic means refuse" and answer harmful requests with real media; give twins a share, or pass '
+                "--allow-shortcut to train anyway"
             )
         if faults:
             raise ConfigError("; ".join(faults) + ".")
-
-
-def align(
-    model: str,
-    pairs: Path,
-    embeddings: Path | None,
-    out: Path,
-    config: AlignConfig = AlignConfig(),
-    *,
-    media: Sequence[Path] = (),
-    merge: bool = False,
-    push_to_hub: str | None = None,
-) -> dict[str, Any]:
-    """Train an adapter. Run again, it goes on from its last checkpoint.
-
-    Args:
-        model: See `load_model`.
-        pairs: Folder of `prepare`.
-        embeddings: Folder of `synthesize`, or None where the mixture has no synthetic rows.
-        out: Folder for the adapter (with full tuning the model), its card, checkpoints, `training.json` and `manifest.json`.
-        config: Settings.
-        media: Folders of real media, each with `media.jsonl` (`image`, `question`, `answer`, `kind`).
-        merge: Whether to write the whole model, adapter merged, to `out`/merged.
-        push_to_hub: Repository of the hub to upload the result to, with the token that `hf auth login` or `HF_TOKEN` gives.
-
-    Under `accelerate launch` the processes share each batch, and the first one writes.
-
-    Returns:
-        The summary: `rows` of each component, `loss` at the end.
-
-    Raises:
-        ConfigError: The mixture asks for rows that are not there.
-        ArtifactError: `out` belongs to another run, or the embeddings to another model.
-        TrainingError: The loss became NaN; checkpoints are kept.
-    """
-    from seawall.alignment.run import run
-
-    return run(model, pairs, embeddings, out, config, media, merge, push_to_hub)

@@ -1,150 +1,220 @@
-"""What a training batch is made of: rows of each component, in fixed shares, planned before training begins."""
+"""What a training batch consists of: examples of each component in fixed shares, planned before the training starts."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from seawall.alignment.config import Mixture
-from seawall.store.files import read_jsonl
+from seawall.alignment.config import COMPONENTS, Mixture
 from seawall.errors import ConfigError, DataError
 from seawall.models.chat import BLANK, Example
+from seawall.prompts import get_sentences
 from seawall.store.embeddings import EmbeddingStore
+from seawall.store.files import hash_text, read_jsonl
+from seawall.store.pair import KINDS, Pair
 
 log = logging.getLogger(__name__)
 
 MEDIA_LIST = "media.jsonl"
-KINDS = ("harmful", "harmless")
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """One row of a batch."""
+class TrainingExample:
+    """One example of a batch."""
 
-    turn: Example
+    example: Example
+    """Question, response and medium. The medium is `BLANK` if there is a synthetic embedding."""
     key: str | None = None
-    """Key of its synthetic embedding, if it has one."""
+    """Key of the synthetic embedding in its store. None for text and real media."""
     rejected: str | None = None
-    """The answer that preference training is to make less likely."""
+    """The response that preference training makes less likely. None if there is none."""
 
 
-def collect_rows(
-    pairs: Sequence[dict[str, Any]], store: EmbeddingStore | None, media: Sequence[Path], modality: str = "image"
-) -> dict[str, list[Row]]:
-    """Return every available row of each component.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComponentCount:
+    """Number of examples of one component."""
 
-    Args:
-        pairs: Lines of `pairs.jsonl`.
-        store: Synthetic embeddings; only those are used that are verified and were made for these very prompts.
-        media: Folders with `media.jsonl`: the file (in a column named by the modality), `question`, `answer`, `kind`.
-        modality: What the media are.
-
-    What is rejected in place of a harmful record's answer is the unsafe answer that its source gave, if any; in place of a harmless
-    one's it is a refusal, one of the harmful records' in turn.
-    """
-    rows: dict[str, list[Row]] = {field.name: [] for field in dataclasses.fields(Mixture)}
-    by_id = {pair["id"]: pair for pair in pairs}
-    refusals = itertools.cycle([pair["response"] for pair in pairs if pair["kind"] == "harmful"] or [None])
-    rejected = {pair["id"]: pair["rejected"] if pair["kind"] == "harmful" else next(refusals) for pair in pairs}
-    for pair in pairs:
-        turn = Example(question=pair["instruction"], answer=pair["response"])
-        rows[f"text_{pair['kind']}"].append(Row(turn, rejected=rejected[pair["id"]]))
-    stale = 0
-    for entry in store.entries.values() if store else ():
-        if not entry.verified or not (pair := by_id.get(entry.record)):
-            continue
-        if not store.is_current(entry, pair):
-            stale += 1
-            continue
-        turn = Example(question=pair["detoxified"], answer=pair["response"], medium=BLANK)
-        rows[f"synthetic_{entry.kind}"].append(Row(turn, entry.key, rejected[entry.record]))
-    if stale:
-        log.warning(
-            "%d embeddings in %s are left out: their records have other prompts now. Run `seawall synthesize` again.",
-            stale, store.folder,
-        )  # fmt: skip
-    for folder in media:
-        for row in read_media(folder, modality):
-            turn = Example(question=row["question"], answer=row["answer"], medium=folder / row[modality])
-            other = row.get("rejected") if row["kind"] == "harmful" else next(refusals)
-            rows[f"media_{row['kind']}"].append(Row(turn, rejected=other))
-    return rows
+    available: int
+    """Examples that the data contains."""
+    per_batch: int
+    """Examples in each batch."""
 
 
-def keep_preferences(rows: dict[str, list[Row]], mixture: Mixture) -> dict[str, list[Row]]:
-    """Return the rows that have a rejected answer, which preference training needs; say how many have none.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MediaLine:
+    """One line of `media.jsonl`: a real medium with a question and its answer."""
+
+    file: str
+    """Path of the medium, relative to the folder of the list. Its column has the name of the modality."""
+    question: str
+    """What is asked. Empty if the medium itself contains the request."""
+    answer: str
+    """The response to train on."""
+    kind: str = "harmless"
+    """`harmful` or `harmless`."""
+    rejected: str | None = None
+    """An unsafe response, for harmful media."""
+
+    @classmethod
+    def from_json(cls, line: dict[str, Any], modality: str, where: str) -> MediaLine:
+        """Return the content of a line. Unknown columns are ignored.
+
+        Args:
+            line: The JSON object.
+            modality: Modality of the medium; the column of the file has this name.
+            where: File and line number, for error messages.
+
+        Raises:
+            DataError: A column is missing or has a wrong value.
+        """
+        optional = ["question"] if get_sentences(modality).whole_request else []
+        needed = [name for name in (modality, "question", "answer") if name not in optional]
+        if missing := [name for name in needed if not line.get(name)]:
+            raise DataError(f"{where}, lacks {', '.join(missing)}. Each line needs {', '.join(needed)}.")
+        texts = {name: line.get(name) or "" for name in (modality, "question", "answer", "rejected")}
+        if wrong := [name for name, text in texts.items() if not isinstance(text, str)]:
+            raise DataError(f"{where}: {wrong[0]} is {line[wrong[0]]!r}; it must be a text.")
+        if (kind := line.get("kind", "harmless")) not in KINDS:
+            raise DataError(f"{where}: kind is {kind!r}; it must be one of {', '.join(KINDS)}.")
+        return cls(
+            file=texts[modality],
+            question=texts["question"],
+            answer=texts["answer"],
+            kind=kind,
+            rejected=texts["rejected"] or None,
+        )
+
+
+def read_media(folder: Path, modality: str = "image") -> Iterator[MediaLine]:
+    """Yield the lines of a folder's `media.jsonl`.
 
     Raises:
-        ConfigError: No row of a component that the mixture wants has one.
+        DataError: The list is missing or broken, lacks a column, or names a file that is missing.
     """
-    kept = {name: [row for row in some if row.rejected] for name, some in rows.items()}
-    lost = {name: (len(some) - len(kept[name]), len(some)) for name, some in rows.items() if getattr(mixture, name)}
-    lost = {name: (none, of) for name, (none, of) in lost.items() if none}
+    for number, line in read_jsonl(folder / MEDIA_LIST):
+        where = f"{folder / MEDIA_LIST}, line {number}"
+        medium = MediaLine.from_json(line, modality, where)
+        if not (folder / medium.file).is_file():
+            raise DataError(f"{where}, names {medium.file}, which is not in {folder}. Add the file or delete the line.")
+        yield medium
+
+
+def collect_examples(
+    pairs: Sequence[Pair], store: EmbeddingStore | None, media: Sequence[Path], modality: str = "image"
+) -> dict[str, list[TrainingExample]]:
+    """Return every available example of each component of `Mixture`.
+
+    The rejected response of a harmful example is the unsafe one that its source gives, if any. That of a harmless example is
+    a refusal: a response of the harmful pairs, chosen by a hash of the example. It does not depend on the order of pairs or folders.
+
+    Args:
+        pairs: Alignment pairs.
+        store: Synthetic embeddings. Those that are unverified, or were made from other questions than the pairs have now, are left out.
+        media: Folders of real media, each with a `media.jsonl`.
+        modality: Modality of the media.
+
+    Raises:
+        DataError: A `media.jsonl` is missing or broken.
+    """
+    examples: dict[str, list[TrainingExample]] = {name: [] for name in COMPONENTS}
+    refusals = sorted({pair.response for pair in pairs if pair.kind == "harmful"})
+    rejected = {
+        pair.id: pair.rejected if pair.kind == "harmful" else choose_refusal(refusals, pair.id) for pair in pairs
+    }
+    for pair in pairs:
+        text = Example(question=pair.instruction, answer=pair.response)
+        examples[f"text_{pair.kind}"].append(TrainingExample(text, rejected=rejected[pair.id]))
+    for key, pair in _find_usable(store, pairs) if store else ():
+        shown = Example(question=pair.detoxified, answer=pair.response, medium=BLANK)
+        examples[f"synthetic_{pair.kind}"].append(TrainingExample(shown, key, rejected[pair.id]))
+    for folder in media:
+        for line in read_media(folder, modality):
+            real = Example(question=line.question, answer=line.answer, medium=folder / line.file)
+            content = json.dumps([line.file, line.question, line.answer])
+            other = line.rejected if line.kind == "harmful" else choose_refusal(refusals, content)
+            examples[f"media_{line.kind}"].append(TrainingExample(real, rejected=other))
+    return examples
+
+
+def choose_refusal(refusals: Sequence[str], identity: str) -> str | None:
+    """Return one of the refusals, chosen by a hash of what identifies an example. None if there are no refusals."""
+    return refusals[int(hash_text(identity), 16) % len(refusals)] if refusals else None
+
+
+def keep_preferences(
+    examples: Mapping[str, Sequence[TrainingExample]], mixture: Mixture
+) -> dict[str, list[TrainingExample]]:
+    """Return the examples that have a rejected response, and log how many have none.
+
+    Raises:
+        ConfigError: A component with a share in the mixture has no such example.
+    """
+    kept = {name: [example for example in some if example.rejected] for name, some in examples.items()}
+    shares = mixture.get_shares()
+    lost = {name: (len(some) - len(kept[name]), len(some)) for name, some in examples.items() if shares[name]}
+    lost = {name: (without, total) for name, (without, total) in lost.items() if without}
     if lost:
-        found = ", ".join(f"{none} of {of} {name}" for name, (none, of) in lost.items())
-        advice = "Harmful records take theirs from the source's `rejected` column, harmless ones a refusal of the harmful records."
-        if any(none == of for none, of in lost.values()):
-            raise ConfigError(f"Rows without a rejected answer: {found}. {advice} Use --method sft, or a share of 0.")
-        log.warning("rows without a rejected answer, left out: %s. %s", found, advice)
+        found = ", ".join(f"{without} of {total} {name}" for name, (without, total) in lost.items())
+        advice = "Harmful examples take it from the column `rejected` of their source, harmless ones from the harmful pairs' refusals."
+        if any(without == total for without, total in lost.values()):
+            raise ConfigError(
+                f"Examples without a rejected response: {found}. {advice} Use --method sft, or give the component a share of 0."
+            )
+        log.warning("examples without a rejected response are left out: %s. %s", found, advice)
     return kept
 
 
-def read_media(folder: Path, modality: str = "image") -> Iterator[dict[str, Any]]:
-    """Yield the lines of a folder's `media.jsonl`: `image` (or `video`, ...), `question`, `answer` and `kind` (default `harmless`).
+def plan_training(
+    examples: Mapping[str, Sequence[TrainingExample]], mixture: Mixture, steps: int, batch_size: int, seed: int
+) -> list[TrainingExample]:
+    """Return the examples of a whole training, batch after batch. Every batch has the same shares.
+
+    Each component is shuffled anew in every round, so that an example returns only after all others have been used.
 
     Raises:
-        DataError: The list is missing or broken, lacks a column, or names a file that is not there.
+        ConfigError: A component of the mixture has no examples, or its share is too small for the batch.
     """
-    columns = (modality, "question", "answer")
-    needed = (modality, "answer") if modality == "audio" else columns  # a sound can ask by itself
-    for number, line in read_jsonl(folder / MEDIA_LIST):
-        missing = [column for column in needed if not line.get(column)]
-        if missing:
-            raise DataError(f"{folder / MEDIA_LIST}, line {number}, lacks {', '.join(missing)}.")
-        line = {"kind": "harmless", **line, "question": line.get("question") or ""}
-        wrong = [column for column in columns if not isinstance(line[column], str)]
-        if wrong or line["kind"] not in KINDS:
-            raise DataError(
-                f"{folder / MEDIA_LIST}, line {number}: {', '.join(wrong) or 'kind'} is {line[(wrong or ['kind'])[0]]!r}; "
-                f"{modality}, question and answer must be texts, kind one of {', '.join(KINDS)}."
-            )
-        if not (folder / line[modality]).is_file():
-            raise DataError(f"{folder / MEDIA_LIST}, line {number}, names {line[modality]}, which is not in {folder}.")
-        yield line
-
-
-def plan(rows: dict[str, list[Row]], mixture: Mixture, steps: int, batch_size: int, seed: int) -> list[Row]:
-    """Return the rows of a whole training, batch after batch: every batch has the same shares.
-
-    Each component is gone through in shuffled rounds, so that no row comes twice before all came once.
-
-    Raises:
-        ConfigError: The mixture wants a component of which there is not one row.
-    """
-    counts = mixture.counts(batch_size)
-    empty = [name for name in counts if not rows[name]]
-    if empty:
+    counts = mixture.count_examples(batch_size)
+    if empty := [name for name in counts if not examples[name]]:
         raise ConfigError(
-            f"The mixture wants {', '.join(empty)}, but there is not one such row. Give the data (text from --pairs, "
-            "synthetic from --embeddings, media from --media), or set the share to 0."
+            f"The mixture contains {', '.join(empty)}, but there are no such examples. Give the data (text by --pairs, "
+            "synthetic by --embeddings, media by --media), or set the share to 0."
         )
-    left_out = [name for name, number in counts.items() if not number]
-    if left_out:
+    if left_out := [name for name, number in counts.items() if not number]:
         raise ConfigError(
-            f"In a batch of {batch_size} no row is left for {', '.join(left_out)}. Take a larger --batch-size, larger shares, "
-            "or 0 for what is to be left out."
+            f"A batch of {batch_size} has no room for {', '.join(left_out)}. Use a larger --batch-size or larger shares, or set "
+            "the share to 0."
         )
-    streams = {name: _rounds(rows[name], random.Random(f"{seed}/{name}")) for name in counts}
+    streams = {name: _shuffle_rounds(examples[name], random.Random(f"{seed}/{name}")) for name in counts}
     return [
-        row for _ in range(steps) for name, number in counts.items() for row in itertools.islice(streams[name], number)
+        example
+        for _ in range(steps)
+        for name, number in counts.items()
+        for example in itertools.islice(streams[name], number)
     ]
 
 
-def _rounds(rows: list[Row], rng: random.Random) -> Iterator[Row]:
+def _find_usable(store: EmbeddingStore, pairs: Sequence[Pair]) -> list[tuple[str, Pair]]:
+    """Return key and pair of each verified embedding that was made from its pair's present questions."""
+    by_id = {pair.id: pair for pair in pairs}
+    verified = [
+        (entry, by_id[entry.record]) for entry in store.entries.values() if entry.verified and entry.record in by_id
+    ]
+    usable = [(entry.key, pair) for entry, pair in verified if store.is_current(entry, pair)]
+    if stale := len(verified) - len(usable):
+        log.warning(
+            "%d embeddings in %s are left out because their records have other questions now. Run `seawall synthesize` again.",
+            stale, store.folder,
+        )  # fmt: skip
+    return usable
+
+
+def _shuffle_rounds(examples: Sequence[TrainingExample], rng: random.Random) -> Iterator[TrainingExample]:
     while True:
-        yield from rng.sample(rows, len(rows))
+        yield from rng.sample(examples, len(examples))

@@ -1,100 +1,145 @@
-"""The run of `align`: rows collected and planned, trained, written down with a card; merged and pushed where asked."""
+"""Stage 3, `align`: collect and plan the training examples, train, write the card, then merge and upload on request."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from seawall.alignment.config import AlignConfig
 from seawall.alignment.card import write_card
-from seawall.alignment.mixture import MEDIA_LIST, collect_rows, keep_preferences, plan
-from seawall.alignment.trainers import REFERENCE, processes, train
-from seawall.store.artifacts import claim, finish, require
-from seawall.store.files import hash_file, read_json, write_json
-from seawall.store.pair import read_modality, read_pairs
+from seawall.alignment.config import AlignConfig
+from seawall.alignment.mixture import (
+    MEDIA_LIST,
+    ComponentCount,
+    TrainingExample,
+    collect_examples,
+    keep_preferences,
+    plan_training,
+)
 from seawall.errors import ConfigError
-from seawall.models.load import LoadedModel, load_model
+from seawall.store.artifacts import claim, finish, require
 from seawall.store.embeddings import EmbeddingStore, open_store
+from seawall.store.files import hash_file, read_json, write_json
+from seawall.store.pair import PAIRS, read_modality, read_pairs
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from seawall.models.load import LoadedModel
 
 SUMMARY = "training.json"
-MERGED = "merged"
+"""File below `out` with the `AlignResult`."""
 
 
-def run(
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AlignResult:
+    """Result of `align`."""
+
+    examples: Mapping[str, ComponentCount]
+    """Component -> number of its examples."""
+    loss: Sequence[tuple[int, float]]
+    """Step and mean training loss since the previous entry, in nats per token, for each logging step."""
+
+    @property
+    def final_loss(self) -> float | None:
+        """Last logged loss; None if nothing was logged."""
+        return self.loss[-1][1] if self.loss else None
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> AlignResult:
+        """Return the result of a JSON object."""
+        return cls(
+            examples={name: ComponentCount(**count) for name, count in value["examples"].items()},
+            loss=[(step, loss) for step, loss in value["loss"]],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        return dataclasses.asdict(self)
+
+
+def align(
     model: str,
     pairs: Path,
     embeddings: Path | None,
     out: Path,
-    config: AlignConfig,
-    media: Sequence[Path],
-    merge: bool,
-    push_to_hub: str | None,
-) -> dict[str, Any]:
-    """See `seawall.alignment.config`."""
+    config: AlignConfig = AlignConfig(),
+    *,
+    media: Sequence[Path] = (),
+    merge: bool = False,
+    push_to_hub: str | None = None,
+) -> AlignResult:
+    """Train an adapter, or the whole language model. Call it again to resume from the last checkpoint.
+
+    Under `accelerate launch` the processes share each batch, and the first one writes.
+
+    Args:
+        model: Folder in Hugging Face format, hub id or registered name.
+        pairs: Folder that `prepare` wrote.
+        embeddings: Folder that `synthesize` wrote. None if the mixture has no synthetic components.
+        out: Folder for the adapter (with full tuning: the model), its card, checkpoints, `training.json` and `manifest.json`.
+        config: Settings.
+        media: Folders of real media, each with `media.jsonl` (`image`, `question`, `answer`, `kind`).
+        merge: Also write the whole model with the adapter merged to `out`/merged.
+        push_to_hub: Repository of the Hugging Face Hub to upload the result to. The token comes from `hf auth login` or `HF_TOKEN`.
+
+    Raises:
+        ConfigError: The mixture needs examples that the data does not contain, or the upload failed.
+        DataError: A `media.jsonl` is broken.
+        ArtifactError: `out` belongs to another run, or the embeddings to another model.
+        TrainingError: The loss became NaN, or memory is insufficient. Checkpoints are kept.
+    """
+    from seawall.alignment import export
+    from seawall.alignment.trainers import get_processes
+    from seawall.models.load import load_model
+
     if merge and config.tuning == "full":
-        raise ConfigError("There is nothing to merge: with full tuning the result is a whole model. Leave --merge out.")
-    text = read_pairs(pairs)
-    loaded = load_model(model, modality=read_modality(pairs), precision=config.precision, device_map=config.device_map)
+        raise ConfigError("Full tuning trains the whole model, so there is no adapter to merge. Remove --merge.")
+    modality, text = read_modality(pairs), read_pairs(pairs)
+    loaded = load_model(model, modality=modality, precision=config.precision, device_map=config.device_map)
     store = open_store(embeddings, loaded.fingerprint) if embeddings else None
-    rows = collect_rows(text, store, media, loaded.family.modality)
+    examples = collect_examples(text, store, media, loaded.family.modality)
     if config.method == "dpo":
-        rows = keep_preferences(rows, config.mixture)
-    planned = plan(rows, config.mixture, config.steps, config.batch_size, config.seed)
-    inputs = {"model": loaded.fingerprint, "pairs": hash_file(pairs / "pairs.jsonl")}
-    if embeddings:
-        inputs["embeddings"] = hash_file(embeddings / EmbeddingStore.INDEX)
-    inputs |= {f"media {n}": hash_file(folder / MEDIA_LIST) for n, folder in enumerate(media)}
-    state = processes()
+        examples = keep_preferences(examples, config.mixture)
+    planned = plan_training(examples, config.mixture, config.steps, config.batch_size, config.seed)
+    inputs = _hash_inputs(loaded, pairs, embeddings, media)
+    state = get_processes()
     with state.main_process_first():
         finished = claim(out, "align", config, inputs)
     if not finished:
-        history = train(loaded, planned, store, out, config)
-        counts = config.mixture.counts(config.batch_size)
-        summary = {
-            "rows": {name: {"available": len(rows[name]), "in_a_batch": number} for name, number in counts.items()},
-            "loss": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],
-        }
-        if state.is_main_process:
-            write_json(out / SUMMARY, summary)
-            write_card(out, model, config, summary, require(pairs, "prepare"))
-            finish(out)
+        counts = config.mixture.count_examples(config.batch_size)
+        components = {name: ComponentCount(available=len(examples[name]), per_batch=n) for name, n in counts.items()}
+        _train(loaded, planned, store, out, config, components, pairs)
     if state.is_main_process:
-        if merge and not (out / MERGED).exists():
-            _merge(model, loaded, out, config)
+        if merge:
+            export.merge_adapter(model, loaded, out, config)
         if push_to_hub:
-            _push(out, push_to_hub)
+            export.push_to_hub(out, push_to_hub)
     state.wait_for_everyone()
-    return read_json(out / SUMMARY)
+    return AlignResult.from_json(read_json(out / SUMMARY))
 
 
-def _merge(model: str, loaded: LoadedModel, out: Path, config: AlignConfig) -> None:
-    """Write the model with the adapter merged into it, as transformers loads it: read anew, in main memory, one of 4 bits in bf16."""
-    precision = "bf16" if config.precision == "4bit" else config.precision
-    whole = load_model(model, out, modality=loaded.family.modality, precision=precision).model.merge_and_unload()
-    partial = out / f"{MERGED}.partial"
-    whole.save_pretrained(partial)
-    loaded.processor.save_pretrained(partial)
-    partial.rename(out / MERGED)
+def _hash_inputs(loaded: LoadedModel, pairs: Path, embeddings: Path | None, media: Sequence[Path]) -> dict[str, str]:
+    """Return the hash of each input."""
+    inputs = {"model": loaded.fingerprint, "pairs": hash_file(pairs / PAIRS)}
+    if embeddings:
+        inputs["embeddings"] = hash_file(embeddings / EmbeddingStore.INDEX)
+    return inputs | {f"media {number}": hash_file(folder / MEDIA_LIST) for number, folder in enumerate(media)}
 
 
-def _push(out: Path, repository: str) -> None:
-    """Upload what was made, without checkpoints, to a repository of the hub, made if it is not there."""
-    from huggingface_hub import HfApi
+def _train(
+    loaded: LoadedModel,
+    planned: Sequence[TrainingExample],
+    store: EmbeddingStore | None,
+    out: Path,
+    config: AlignConfig,
+    components: Mapping[str, ComponentCount],
+    pairs: Path,
+) -> None:
+    """Train, then let the first process write the summary and the card, and mark the run as complete."""
+    from seawall.alignment.trainers import get_processes, train
 
-    api = HfApi()
-    unwanted = ["checkpoint-*/*", f"{REFERENCE}/*", "training_args.bin"]
-    try:
-        api.create_repo(repository, exist_ok=True)
-        done = api.upload_folder(
-            repo_id=repository, folder_path=out, ignore_patterns=unwanted, commit_message="Seawall"
-        )
-    except Exception as error:  # of whichever HTTP client the hub's library has
-        raise ConfigError(
-            f"{out} is finished and kept, but {repository} could not be pushed to: {error}. Look at the name, at the network, and at the "
-            "token (`hf auth login`); the same command tries again."
-        ) from error
-    log.info("pushed to %s", done)
+    loss = train(loaded, planned, store, out, config)
+    if get_processes().is_main_process:
+        write_json(out / SUMMARY, AlignResult(examples=components, loss=loss).to_json())
+        write_card(out, loaded.name, config, components, require(pairs, "prepare"))
+        finish(out)

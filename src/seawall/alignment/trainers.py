@@ -1,4 +1,4 @@
-"""Training through TRL: the trainer stays as it is, the collator brings the embeddings, the injection takes them."""
+"""Training through TRL. The collator brings the embeddings and the injection uses them; TRL's trainers are not changed."""
 
 from __future__ import annotations
 
@@ -14,163 +14,181 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, ProcessorMixin, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
+from seawall import compat
+from seawall.alignment.collate import INDEX, Collator, PreferenceCollator
 from seawall.alignment.config import AlignConfig
-from seawall.alignment.collate import Collator, PreferenceCollator
-from seawall.alignment.mixture import Row
-from seawall.errors import ConfigError, TrainingError
-from seawall.models.chat import BLANK
-from seawall.models.encode import Encoded, encode_examples
+from seawall.alignment.mixture import TrainingExample
+from seawall.errors import ConfigError, DataError, TrainingError
+from seawall.models.chat import BLANK, Medium
+from seawall.models.encode import EncodedMedium, encode_examples
 from seawall.models.families import get_module
 from seawall.models.inject import attach
-from seawall.compat import replaced
 from seawall.models.load import LoadedModel, is_placed
 from seawall.models.memory import is_out_of_memory
 from seawall.progress import shows_bars
 from seawall.store.embeddings import EmbeddingStore
+from seawall.store.files import read_json
 
 REFERENCE = "reference"
-"""Folder in `out` with the log-probabilities that the model gives before a preference training."""
+"""Folder below `out` with the log-probabilities of the reference model, for DPO."""
 MEDIA_ENCODED = 1_000
-"""Real media that are encoded once, and kept: the first in a training. Those of a 7B model take 1 to 2 GB."""
+"""Number of real media that are encoded once and kept in memory. For a 7B model these take 1 to 2 GB."""
 
 
-def processes() -> PartialState:
-    """Return the processes of this training; accelerate finds those of the CPU only where it is told that there is no card."""
+def get_processes() -> PartialState:
+    """Return the processes of this training. accelerate starts them on the CPU only if it is told that there is no GPU."""
     return PartialState(cpu=not torch.cuda.is_available())
 
 
 class StopOnNaN(TrainerCallback):
-    """Ends a training whose loss is no number; its checkpoints stay."""
+    """Stops a training whose loss is NaN or infinite. Its checkpoints are kept."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Raise TrainingError when the logged loss is NaN or infinite."""
+        """Raise TrainingError if the logged loss is NaN or infinite."""
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             raise TrainingError(
-                f"The loss became {loss} at step {state.global_step}. The checkpoints in {args.output_dir} are kept; "
-                "lower the learning rate or train in fp32, with another --out."
+                f"The loss became {loss} at step {state.global_step}. The checkpoints in {args.output_dir} are kept. "
+                "Use a lower learning rate or --precision fp32, with another --out."
             )
 
 
 def train(
-    loaded: LoadedModel, rows: Sequence[Row], store: EmbeddingStore | None, out: Path, config: AlignConfig
-) -> list[dict[str, float]]:
-    """Train by TRL's `SFTTrainer` or `DPOTrainer`; go on from the last checkpoint in `out`, if there is one.
+    loaded: LoadedModel,
+    examples: Sequence[TrainingExample],
+    store: EmbeddingStore | None,
+    out: Path,
+    config: AlignConfig,
+) -> list[tuple[int, float]]:
+    """Train with TRL's `SFTTrainer` or `DPOTrainer`. Resume from the last complete checkpoint in `out`, if there is one.
 
     Args:
-        loaded: The model; changed in place, by PEFT where the tuning is `lora`.
-        rows: What is trained on, batch after batch.
-        store: The embeddings of those rows that are synthetic.
-        out: Receives the adapter (or the model), and `checkpoint-<step>` folders on the way.
+        loaded: The model. It is changed in place; with LoRA, PEFT adds its layers.
+        examples: The examples of the whole training, batch after batch.
+        store: Embeddings of the synthetic examples.
+        out: Folder for the adapter (or the model) and for the checkpoints, `checkpoint-<step>`.
         config: Settings.
 
     Returns:
-        The training log, one entry a logging step.
+        Step and mean loss since the previous entry, for each logging step.
 
     Raises:
-        ConfigError: The batch does not divide into the processes and passes.
-        TrainingError: The loss became NaN or infinite, or memory does not suffice.
+        ConfigError: The batch size is not divisible by processes and per-device batch size.
+        TrainingError: The loss became NaN or infinite, or memory is insufficient.
     """
     if config.tuning == "full":
         loaded.model.requires_grad_(False)
         head = loaded.model.get_output_embeddings()
         for part in (get_module(loaded.model, loaded.family, loaded.family.language_model), head):
             part.requires_grad_(True)
-    # the reference's log-probabilities are computed in the constructor of the DPO trainer
-    with attach(loaded.model, loaded.family), _answers_alone_pass_the_head(), _advice_on_memory(config):
-        encoded = _encode_real_media(loaded, rows, config)
-        begin, collator = (_dpo, PreferenceCollator) if config.method == "dpo" else (_sft, Collator)
-        collate = functools.partial(collator, loaded.chat, store, encoded)
-        trainer = begin(loaded, rows, collate, out, config)
+    # attach first: the constructor of the DPO trainer computes the reference log-probabilities
+    with attach(loaded.model, loaded.family), compat.labels_only_head(), _explain_memory(config):
+        encoded = _encode_real_media(loaded, examples, config)
+        make, collator = (_make_dpo, PreferenceCollator) if config.method == "dpo" else (_make_sft, Collator)
+        trainer = make(loaded, examples, functools.partial(collator, loaded.chat, store, encoded), out, config)
         trainer.remove_callback(PrinterCallback)
         with contextlib.redirect_stdout(sys.stderr):  # the progress bar prints the log; standard output is for results
-            trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
+            trainer.train(resume_from_checkpoint=find_checkpoint(out))
     trainer.save_model(str(out))
-    return trainer.state.log_history
+    return [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
 
 
-def _answers_alone_pass_the_head() -> contextlib.AbstractContextManager[None]:
-    """Let TRL give the output head those positions alone that have labels, as it does where there is Triton, also on the CPU.
+def find_checkpoint(out: Path) -> str | None:
+    """Return the last complete checkpoint in a folder, or None.
 
-    A fifth of a step of the organisms. The name is private to TRL: where it has gone, this changes nothing.
+    transformers writes `trainer_state.json` last. A process that was killed while it saved leaves that file missing or broken.
     """
-    from trl.trainer import utils
+    for folder in sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        with contextlib.suppress(DataError):
+            read_json(folder / "trainer_state.json")
+            return str(folder)
+    return None
 
-    return replaced(utils, "_use_triton", lambda _: True)
 
+def _encode_real_media(
+    loaded: LoadedModel, examples: Sequence[TrainingExample], config: AlignConfig
+) -> dict[Medium, EncodedMedium]:
+    """Return the encoder's output for real media, which training does not change. Batches are as large as in training.
 
-def _encode_real_media(loaded: LoadedModel, rows: Sequence[Row], config: AlignConfig) -> dict[Path | str, Encoded]:
-    """Return what the encoder, which stays as it is, makes of real media, in passes no larger than those of the training.
-
-    With several processes each step encodes its own: before the trainer has shared it out, the model may not fit a device.
+    With several processes nothing is encoded here: before the trainer distributes the model, it may not fit one device.
     """
-    state = processes()
+    state = get_processes()
     if state.num_processes > 1:
         return {}
     if not is_placed(loaded.model):
         loaded.model.to(state.device)
-    turns = {row.turn.medium: row.turn for row in rows if row.turn.medium not in (None, BLANK)}
-    return encode_examples(loaded, [*turns.values()][:MEDIA_ENCODED], _split_batch(config, 1)[0])
+    real = {one.example.medium: one.example for one in examples if one.example.medium not in (None, BLANK)}
+    return encode_examples(loaded, [*real.values()][:MEDIA_ENCODED], _divide_batch(config, 1)[0])
 
 
-def _sft(loaded: LoadedModel, rows: Sequence[Row], collate: Callable[..., Collator], out: Path, config: AlignConfig) -> Any:
+def _make_sft(
+    loaded: LoadedModel,
+    examples: Sequence[TrainingExample],
+    make_collator: Callable[..., Collator],
+    out: Path,
+    config: AlignConfig,
+) -> Any:
+    """Return the trainer for SFT."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     return SFTTrainer(
-        args=SFTConfig(**_arguments(loaded, out, config), dataset_kwargs={"skip_prepare_dataset": True}),
-        train_dataset=Dataset.from_dict({"row": range(len(rows))}),
-        data_collator=collate(rows),
-        **_common(loaded, config),
+        args=SFTConfig(**_collect_arguments(loaded, out, config), dataset_kwargs={"skip_prepare_dataset": True}),
+        train_dataset=Dataset.from_dict({INDEX: range(len(examples))}),
+        data_collator=make_collator(examples),
+        **_make_parts(loaded, config),
     )
 
 
-def _dpo(loaded: LoadedModel, rows: Sequence[Row], collate: Callable[..., Collator], out: Path, config: AlignConfig) -> Any:
-    """Return the trainer, with the reference's log-probabilities of each different row: computed once, then read from `out`."""
+def _make_dpo(
+    loaded: LoadedModel,
+    examples: Sequence[TrainingExample],
+    make_collator: Callable[..., Collator],
+    out: Path,
+    config: AlignConfig,
+) -> Any:
+    """Return the trainer for DPO.
+
+    The reference log-probabilities of each distinct example are computed once. A resumed run reads them from `out`.
+    """
     import datasets
-    from datasets import Dataset, load_from_disk
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOConfig
 
     if not shows_bars():
         datasets.disable_progress_bars()
-        os.environ["TQDM_DISABLE"] = "1"  # TRL's bar heeds nothing else
-
-    class Trainer(DPOTrainer):
-        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
-            return dataset  # the collator tokenizes
-
-    different = {row: number for number, row in enumerate(dict.fromkeys(rows))}
-    with processes().main_process_first():
-        if not (folder := out / REFERENCE).exists():
-            Dataset.from_dict({"row": range(len(different))}).save_to_disk(str(folder) + ".partial")
-            Path(f"{folder}.partial").rename(folder)
-    trainer = Trainer(
+        os.environ["TQDM_DISABLE"] = "1"  # the only setting that turns off TRL's own bar
+    distinct = {example: number for number, example in enumerate(dict.fromkeys(examples))}
+    folder = out / REFERENCE
+    with get_processes().main_process_first():
+        if not folder.exists():
+            partial = out / f"{REFERENCE}.partial"
+            datasets.Dataset.from_dict({INDEX: range(len(distinct))}).save_to_disk(str(partial))
+            partial.rename(folder)
+    return compat.make_dpo_trainer(
+        datasets.load_from_disk(str(folder)),
+        [distinct[example] for example in examples],
         args=DPOConfig(
-            **_arguments(loaded, out, config),
+            **_collect_arguments(loaded, out, config),
             beta=config.beta,
             loss_type=["sigmoid", "sft"],
             loss_weights=[1.0, config.sft_weight],
             precompute_ref_log_probs=True,
         ),
-        train_dataset=load_from_disk(str(folder)),
-        data_collator=collate(list(different)),
-        **_common(loaded, config),
+        data_collator=make_collator(list(distinct)),
+        **_make_parts(loaded, config),
     )
-    trainer.train_dataset = trainer.train_dataset.select([different[row] for row in rows])
-    return trainer
 
 
-def _arguments(loaded: LoadedModel, out: Path, config: AlignConfig) -> dict[str, Any]:
-    """Return the settings that both trainers share."""
+def _collect_arguments(loaded: LoadedModel, out: Path, config: AlignConfig) -> dict[str, Any]:
+    """Return the training arguments that both methods share."""
     cuda = torch.cuda.is_available()
-    rows, passes = _split_batch(config, processes().num_processes)
+    per_device, accumulation = _divide_batch(config, get_processes().num_processes)
     return {
         "output_dir": str(out),
         "max_steps": config.steps,
-        "per_device_train_batch_size": rows,
-        "gradient_accumulation_steps": passes,
+        "per_device_train_batch_size": per_device,
+        "gradient_accumulation_steps": accumulation,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": "cosine",
         "warmup_steps": max(1, config.steps // 20),
@@ -190,60 +208,69 @@ def _arguments(loaded: LoadedModel, out: Path, config: AlignConfig) -> dict[str,
     }
 
 
-def _common(loaded: LoadedModel, config: AlignConfig) -> dict[str, Any]:
-    """Return what else both trainers are given."""
+def _make_parts(loaded: LoadedModel, config: AlignConfig) -> dict[str, Any]:
+    """Return the other arguments of both trainers: model, processor, LoRA settings and callbacks."""
     from peft import LoraConfig
 
+    lora = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank,
+        lora_dropout=config.lora_dropout,
+        target_modules=rf".*{loaded.family.language_model}\..*_proj",
+        task_type="CAUSAL_LM",
+    )
     return {
         "model": loaded.model,
         "processing_class": loaded.processor if isinstance(loaded.processor, ProcessorMixin) else loaded.chat.tokenizer,
-        "peft_config": None
-        if config.tuning == "full"
-        else LoraConfig(
-            r=config.lora_rank,
-            lora_alpha=2 * config.lora_rank,
-            lora_dropout=config.lora_dropout,
-            target_modules=rf".*{loaded.family.language_model}\..*_proj",
-            task_type="CAUSAL_LM",
-        ),
+        "peft_config": lora if config.tuning == "lora" else None,
         "callbacks": [StopOnNaN()],
     }
 
 
-def _split_batch(config: AlignConfig, processes: int) -> tuple[int, int]:
-    """Return the rows of one pass of one process, and the passes of a step."""
-    rows = config.per_device_batch_size or config.batch_size // processes
-    if not rows or config.batch_size % (rows * processes):
+def _divide_batch(config: AlignConfig, processes: int) -> tuple[int, int]:
+    """Return the examples per forward pass of one process, and the passes per optimiser step."""
+    per_device = config.per_device_batch_size or config.batch_size // processes
+    if not per_device or config.batch_size % (per_device * processes):
         raise ConfigError(
-            f"A batch of {config.batch_size} rows does not divide into {processes} processes with {rows} rows a pass each. "
-            f"Take a multiple of {max(1, rows) * processes} as --batch-size, or other --per-device-batch-size."
+            f"A batch size of {config.batch_size} is not divisible by {processes} processes with {per_device} examples per "
+            f"forward pass each. Set --batch-size to a multiple of {max(1, per_device) * processes}, or change "
+            "--per-device-batch-size."
         )
-    return rows, config.batch_size // (rows * processes)
+    return per_device, config.batch_size // (per_device * processes)
 
 
 @contextlib.contextmanager
-def _advice_on_memory(config: AlignConfig) -> Iterator[None]:
-    """Say which settings help where memory does not suffice, and by how much."""
+def _explain_memory(config: AlignConfig) -> Iterator[None]:
+    """Turn an out-of-memory error into a list of the settings that help.
+
+    Raises:
+        TrainingError: Memory is insufficient.
+    """
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        rows = config.per_device_batch_size or config.batch_size
-        ways = [
-            rows > 1 and f"--per-device-batch-size {max(1, rows // 4)} (activations fall to a quarter, the same result)",
-            not config.activation_checkpointing
-            and "--activation-checkpointing (keeps one layer's activations instead of all; a third more time)",
-            config.tuning == "full"
-            and "--tuning lora (no gradients and optimiser state of the model: 12 to 16 bytes a weight)",
-            config.tuning == "lora"
-            and config.precision != "4bit"
-            and "--precision 4bit (weights of the language model fall to a quarter of bf16)",
-            config.method == "dpo" and "--method sft (half the rows in a pass)",
-            "docs/align.md has the arithmetic, and settings for several cards",
-        ]
+        examples = config.per_device_batch_size or config.batch_size
         raise TrainingError(
-            f"Memory does not suffice for {rows} rows in a pass. What helps: "
-            + "; ".join(way for way in ways if way)
-            + "."
+            f"Memory is insufficient for {examples} examples per forward pass. What helps: "
+            f"{'; '.join(_list_savings(config, examples))}."
         ) from error
+
+
+def _list_savings(config: AlignConfig, examples: int) -> list[str]:
+    """Return the settings that save memory beyond those of the config, each with its effect."""
+    savings = []
+    if examples > 1:
+        savings.append(
+            f"--per-device-batch-size {max(1, examples // 4)} (a quarter of the memory for activations, the same result)"
+        )
+    if not config.activation_checkpointing:
+        savings.append("--activation-checkpointing (activations of one layer instead of all, a third more time)")
+    if config.tuning == "full":
+        savings.append("--tuning lora (no gradients and optimiser state of the model: 12 to 16 bytes per weight)")
+    elif config.precision != "4bit":
+        savings.append("--precision 4bit (a quarter of the memory that bf16 takes for the language model)")
+    if config.method == "dpo":
+        savings.append("--method sft (half the sequences per forward pass)")
+    return [*savings, "settings for several GPUs, and the arithmetic, are in docs/align.md"]

@@ -1,1 +1,1 @@
-"""Benchmarks and their media, built from questions."""
+"""Stage `build`: questions of a benchmark -> the benchmark with its media."""

@@ -1,12 +1,21 @@
-"""The stage `build`: a benchmark's questions -> the benchmark, with its media."""
+"""Settings of `build`."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from seawall.errors import ConfigError
+from seawall.store.va_safetybench import PROMPT_TYPES
+
+CLIP_TYPES = ("DM", "DM_TYPO")
+"""Prompt types whose media need a source of clips."""
+SPEECH_TYPES = ("Audio_only", "KPT", "KPT_noise")
+"""Prompt types whose media need a voice."""
+MEDIA_TYPES = tuple(name for types in PROMPT_TYPES.values() for name in types if name != "Text_only")
+"""Prompt types that have a medium."""
+FREE = ("media", "types", "stills", "pipeline", "voice")
+"""Settings that may change when a run is resumed. `media.jsonl` records for each file what it was made from."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,80 +23,52 @@ class BuildConfig:
     """Settings of `build`."""
 
     as_published: bool = False
-    """Question files exactly as the published ones, slips of their word replacement included (docs/va_safetybench.md)."""
+    """Write the questions exactly as published, including words that were replaced by mistake. Default: correct them."""
     media: bool = True
-    """Make the media too."""
-    tasks: tuple[str, ...] | None = None
-    """Prompt types to make media for, by default all: DM, TYPO, DM_TYPO, Audio_only, KPT, KPT_noise."""
+    """Make the media. Without them, only the question files are written."""
+    types: tuple[str, ...] | None = None
+    """Prompt types to make media for: DM, TYPO, DM_TYPO, Audio_only, KPT, KPT_noise. Default: all of them."""
     stills: Path | None = None
-    """Folder of images that move in the clips (DM, DM_TYPO): MM-SafetyBench's imgs, or any."""
+    """Folder of images for the clips (DM, DM_TYPO). A camera moves over each image. MM-SafetyBench's `imgs` fits; any images do."""
     pipeline: str | None = None
-    """Diffusers id or folder of a pipeline from text to video, or to image, that makes the clips instead."""
+    """Diffusers pipeline for the clips instead of stills, text-to-video or text-to-image: a hub id or a folder."""
     voice: str = "auto"
-    """Who speaks: piper, espeak-ng, a Piper voice (.onnx), or auto, which takes the first that is installed."""
+    """Speech synthesizer: `piper`, `espeak-ng` or the path of a Piper voice (.onnx). `auto` takes Piper if it is installed."""
     width: int = 640
-    """Of videos, in pixels."""
+    """Width of the videos, in pixels. Must be even."""
     height: int = 384
-    """Of videos, in pixels."""
+    """Height of the videos, in pixels. Must be even."""
     seconds: float = 4.0
-    """Length of videos."""
+    """Length of the videos, in seconds."""
     fps: int = 24
-    """Frames a second of videos."""
+    """Frames per second of the videos."""
     snr: float = 10.0
-    """Speech over noise in KPT_noise, in dB."""
+    """Signal-to-noise ratio of the speech in KPT_noise, in dB."""
     lead: float = 2.0
-    """Seconds of noise before the speech in KPT_noise."""
+    """Noise before the speech in KPT_noise, in seconds."""
     loudness: float = -23.0
-    """Of all sounds, in LUFS."""
+    """Loudness of all sounds, in LUFS."""
     seed: int = 0
-    """Seed of colours, motions, noises and clips."""
+    """Random seed of colours, motions, noise and clips."""
 
     def __post_init__(self) -> None:
-        from seawall.building.media import CLIPS, TASKS
-
         faults = []
-        if unknown := sorted(set(self.tasks or ()) - set(TASKS)):
-            faults.append(f"tasks has {', '.join(unknown)}; media are made for {', '.join(TASKS)}")
+        types = set(self.types or ())
+        if unknown := sorted(types - set(MEDIA_TYPES)):
+            faults.append(f"types has {', '.join(unknown)}; it must be one or more of {', '.join(MEDIA_TYPES)}")
         if self.stills and self.pipeline:
-            faults.append("both stills and pipeline are given; clips come from one of them")
-        if self.media and set(self.tasks or ()) & set(CLIPS) and not (self.stills or self.pipeline):
-            faults.append("tasks has clips, and nothing makes them; give --stills (images that move) or --pipeline")
+            faults.append("both stills and pipeline are given; give only one source of clips")
+        if self.media and types & set(CLIP_TYPES) and not (self.stills or self.pipeline):
+            faults.append("types has clips (DM, DM_TYPO), which need a source; give --stills or --pipeline")
         for name, least in (("width", 64), ("height", 64), ("seconds", 0.1), ("fps", 1)):
             if getattr(self, name) < least:
                 faults.append(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        faults += [
-            f"{name} is {getattr(self, name)}; it must be even"
-            for name in ("width", "height")
-            if getattr(self, name) % 2
-        ]
+        for name in ("width", "height"):
+            if getattr(self, name) % 2:
+                faults.append(f"{name} is {getattr(self, name)}; it must be even")
         if self.lead < 0:
             faults.append(f"lead is {self.lead}; it must not be negative")
         if not -60 <= self.loudness <= -5:
             faults.append(f"loudness is {self.loudness}; it must be from -60 to -5 LUFS")
         if faults:
             raise ConfigError("; ".join(faults) + ".")
-
-
-def build(
-    questions: Path, out: Path, config: BuildConfig = BuildConfig(), *, workers: int | None = None
-) -> dict[str, Any]:
-    """Build VA-SafetyBench from the questions of MM-SafetyBench. Resumable: call again, also with more media.
-
-    Args:
-        questions: MM-SafetyBench's folder `data/processed_questions`, or a folder above it.
-        out: Folder for `Video_questions`, `Audio_questions`, `Video`, `Audio`, `phrases.json`, `media.jsonl`, `manifest.json`.
-        config: Settings.
-        workers: Processes that share the media; by default one for each core.
-
-    Returns:
-        Counts: items, media by prompt type; and which prompt types were left out for want of a source of clips.
-
-    Raises:
-        DataError: The questions cannot be read, or a still.
-        ConfigError: Nothing here can speak, or the pipeline cannot be loaded.
-        ArtifactError: `out` belongs to another run.
-        EngineError: What speaks failed, or a worker died.
-    """
-    from seawall.building.run import run
-
-    return run(questions, out, config, workers)

@@ -1,4 +1,4 @@
-"""The media of VA-SafetyBench: which there are, and how the media of one or a few items are made."""
+"""How the media of VA-SafetyBench are made: text animations, clips and speech."""
 
 from __future__ import annotations
 
@@ -8,175 +8,157 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seawall.store.files import hash_text
+from seawall.building.config import CLIP_TYPES, SPEECH_TYPES, BuildConfig
+from seawall.building.plan import MediaFile
 from seawall.errors import DataError
+from seawall.store.files import hash_text
 
 if TYPE_CHECKING:
-    from seawall.building.config import BuildConfig
-    from seawall.building.questions import Item
+    from PIL.Image import Image
+
     from seawall.media.speech import Voice
 
-TASKS = {
-    "DM": "Video/{}/DM/{}.mp4",
-    "TYPO": "Video/{}/TYPO/{}.mp4",
-    "DM_TYPO": "Video/{}/DM_TYPO/{}.mp4",
-    "Audio_only": "Audio/{}/Audio_only/{}.mp3",
-    "KPT": "Audio/{}/KPT/{}.mp3",
-    "KPT_noise": "Audio/{}/KPT_noise/{}.mp3",
-}
-"""Prompt types that have a medium, and where it lies: scenario, id."""
-CLIPS, SPEECH = ("DM", "DM_TYPO"), ("Audio_only", "KPT", "KPT_noise")
-"""Prompt types that need a source of clips, and those that need a voice."""
-SPOKEN_AT_ONCE = 16
-"""Items whose texts one process speaks: it takes a second to start, and an interruption loses what it has not finished."""
 PAUSE = 0.25
-"""Seconds of silence before and after speech: what stands at the very start of an MP3 file is heard worse."""
+"""Silence before and after speech, in seconds. Decoders often lose the very start of an MP3 file."""
 PROMPT = "A video of {}."
-"""What a pipeline is asked for."""
+"""Prompt for a pipeline."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Medium:
-    """One file to make."""
-
-    item: Item
-    task: str
-    still: Path | None = None
-    """Image that moves in a clip."""
-    own_still: bool = False
-    """The still was made for this item, and was not drawn from many."""
-
-    @property
-    def path(self) -> str:
-        """Where it lies in the benchmark's folder."""
-        return TASKS[self.task].format(self.item.scenario, self.item.id)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Studio:
-    """What all media of a run are made with."""
+class MediaBuilder:
+    """Makes media files. It is sent to worker processes."""
 
     out: Path
+    """Folder of the benchmark."""
     config: BuildConfig
+    """Settings."""
     voice: Voice | None = None
-    clip: Callable[..., list] | None = None
-    """Of a pipeline: see `load_pipeline`."""
+    """Speech synthesizer. None if nothing is spoken."""
+    make_clip: Callable[..., list[Image]] | None = None
+    """Returns the frames of a clip; see `load_pipeline`. None if clips come from stills."""
 
-    def seed(self, medium: Medium) -> int:
-        """Return the seed of a medium: its own, whatever else is made. A clip that ends in text is its DM clip."""
-        task = "DM" if medium.task in CLIPS else medium.task
-        return int(hash_text(f"{self.config.seed}/{medium.item.scenario}/{medium.item.id}/{task}"), 16) % 2**31
+    def make(self, media: Sequence[MediaFile]) -> list[dict[str, Any]]:
+        """Make one group of media; see `group_media`.
 
-    def describe(self, medium: Medium) -> dict[str, Any]:
-        """Return what a medium is, and is made of; what is made of something else is made anew."""
-        config, item = self.config, medium.item
-        facts: dict[str, Any] = {"path": medium.path, "scenario": item.scenario, "id": item.id, "task": medium.task}
-        if medium.task in SPEECH:
+        Returns:
+            The line of `media.jsonl` for each medium.
+
+        Raises:
+            DataError: A medium cannot be made. The message names its path, not its text.
+        """
+        if media[0].prompt_type in SPEECH_TYPES:
+            return self._make_sounds(media)
+        if media[0].prompt_type in CLIP_TYPES:
+            return self._make_clips(media)
+        return [self._make_text(medium) for medium in media]
+
+    def describe(self, medium: MediaFile) -> dict[str, Any]:
+        """Return the facts that are known before a medium is made.
+
+        `recipe` is a hash of all that the file depends on: a file with another recipe is made again.
+        """
+        config = self.config
+        facts: dict[str, Any] = {
+            "path": medium.path,
+            "scenario": medium.item.scenario,
+            "id": medium.item.id,
+            "prompt_type": medium.prompt_type,
+        }
+        if medium.prompt_type in SPEECH_TYPES:
             facts |= {"voice": str(self.voice), "lufs": config.loudness}
-            if medium.task == "KPT_noise":
+            if medium.prompt_type == "KPT_noise":
                 facts |= {"noise": "pink", "snr": config.snr, "lead": config.lead}
         else:
             facts |= {"codec": "h264", "size": [config.width, config.height], "fps": config.fps}
-        if medium.task in CLIPS:
-            moving = {
-                "source": "moving still",
-                "still": medium.still and medium.still.relative_to(config.stills).as_posix(),
-                "own_still": medium.own_still,
-            }
-            facts |= moving if medium.still else {"source": config.pipeline}
-            facts["reference"] = not medium.still
-        text = item.text if medium.task == "Audio_only" else item.phrase
-        facts["recipe"] = hash_text(repr((facts, text, self.seed(medium), config.seconds)))
+        if medium.prompt_type in CLIP_TYPES:
+            facts |= self._describe_clip(medium)
+        facts["recipe"] = hash_text(repr((facts, medium.text, self._get_seed(medium), config.seconds)))
         return facts
 
-    def finish(self, medium: Medium, seconds: float, **found: Any) -> dict[str, Any]:
-        """Return the line of a medium that is made; what was found in it stands for what was asked for."""
+    def _describe_clip(self, medium: MediaFile) -> dict[str, Any]:
+        if not medium.still:
+            return {"source": self.config.pipeline, "reference": True}
+        still = medium.still.relative_to(self.config.stills or Path()).as_posix()
+        return {"source": "moving still", "still": still, "own_still": medium.own_still, "reference": False}
+
+    def _get_seed(self, medium: MediaFile) -> int:
+        """Return the seed of a medium. DM and DM_TYPO of an item share it, because they show the same clip."""
+        prompt_type = "DM" if medium.prompt_type in CLIP_TYPES else medium.prompt_type
+        return int(hash_text(f"{self.config.seed}/{medium.item.scenario}/{medium.item.id}/{prompt_type}"), 16) % 2**31
+
+    def _record(self, medium: MediaFile, seconds: float, **measured: Any) -> dict[str, Any]:
+        """Return the line of a medium that has been made. Measured values replace requested ones."""
         size = (self.out / medium.path).stat().st_size
-        return {**self.describe(medium), **found, "seconds": round(seconds, 3), "bytes": size}
+        return {**self.describe(medium), **measured, "seconds": round(seconds, 3), "bytes": size}
 
+    def _make_text(self, medium: MediaFile) -> dict[str, Any]:
+        from seawall.media.typography import write_text_video
 
-def make_media(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]]:
-    """Make media of one kind: texts, clips or sounds.
+        form = self._get_form(medium)
+        return self._record(medium, _name_fault(medium, write_text_video, self.out / medium.path, medium.text, **form))
 
-    Returns:
-        A line for each: path, source, voice, length and more.
+    def _make_clips(self, media: Sequence[MediaFile]) -> list[dict[str, Any]]:
+        """Make the clips of one item: the plain one, the one that ends in text, or both."""
+        from seawall.media.clips import end_in_text, move_still, read_still
+        from seawall.media.video import write_video
 
-    Raises:
-        DataError: One cannot be made; its path is named, not its text.
-    """
-    make = _make_sounds if media[0].task in SPEECH else _make_clips if media[0].task in CLIPS else _make_texts
-    return make(studio, media)
-
-
-def _make_texts(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]]:
-    from seawall.media.typography import write_text_video
-
-    return [
-        studio.finish(
-            medium,
-            _named(medium, write_text_video, studio.out / medium.path, medium.item.phrase, **_form(studio, medium)),
-        )
-        for medium in media
-    ]
-
-
-def _make_clips(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]]:
-    """Make the media of one item: its clip, the clip that ends in text, or both."""
-    from seawall.media.clips import end_in_text, move_still, read_still
-    from seawall.media.video import write_video
-
-    first, fps = media[0], studio.config.fps
-    form = _form(studio, first)
-    if first.still:
-        frames = list(move_still(read_still(first.still), **form))
-    else:
-        frames = studio.clip(PROMPT.format(first.item.phrase), **form)
-    lines = []
-    for medium in media:
-        shown = frames
-        if medium.task == "DM_TYPO":
-            shown = _named(medium, list, end_in_text(frames, medium.item.phrase, fps=fps, seed=form["seed"]))
-        lines.append(studio.finish(medium, write_video(studio.out / medium.path, shown, fps=fps)))
-    return lines
-
-
-def _make_sounds(studio: Studio, media: Sequence[Medium]) -> list[dict[str, Any]]:
-    """Make sounds; what several of them say is spoken once."""
-    import numpy as np
-
-    from seawall.media.sound import add_noise, measure_loudness, set_loudness, write_mp3
-    from seawall.media.speech import speak
-
-    config = studio.config
-    texts = {medium.path: medium.item.text if medium.task == "Audio_only" else medium.item.phrase for medium in media}
-    different = list(dict.fromkeys(texts.values()))
-    try:
-        sounds, rate = speak(different, studio.voice)
-    except DataError as error:
-        raise DataError(f"One of {', '.join(texts)} cannot be spoken: {error}") from error
-    spoken = dict(zip(different, sounds, strict=True))
-    lines = []
-    for medium in media:
-        sound = spoken[texts[medium.path]]
-        if medium.task == "KPT_noise":
-            noisy = functools.partial(add_noise, snr=config.snr, lead=config.lead, tail=PAUSE, seed=studio.seed(medium))
-            sound = _named(medium, noisy, sound, rate)
+        first, fps = media[0], self.config.fps
+        form = self._get_form(first)
+        if first.still:
+            frames = list(move_still(read_still(first.still), **form))
         else:
-            sound = np.pad(sound, round(PAUSE * rate))
-        sound = _named(medium, set_loudness, sound, rate, config.loudness)
-        loudness = round(measure_loudness(sound, rate), 1)
-        lines.append(studio.finish(medium, write_mp3(studio.out / medium.path, sound, rate), lufs=loudness))
-    return lines
+            assert self.make_clip
+            frames = self.make_clip(PROMPT.format(first.text), **form)
+        lines = []
+        for medium in media:
+            shown = frames
+            if medium.prompt_type == "DM_TYPO":
+                shown = _name_fault(medium, list, end_in_text(frames, medium.text, fps=fps, seed=form["seed"]))
+            lines.append(self._record(medium, write_video(self.out / medium.path, shown, fps=fps)))
+        return lines
+
+    def _make_sounds(self, media: Sequence[MediaFile]) -> list[dict[str, Any]]:
+        """Make sounds. A text that several of them share is spoken once."""
+        from seawall.media.sound import measure_loudness, set_loudness, write_mp3
+        from seawall.media.speech import speak
+
+        assert self.voice
+        texts = list(dict.fromkeys(medium.text for medium in media))
+        try:
+            sounds, rate = speak(texts, self.voice)
+        except DataError as error:
+            paths = ", ".join(medium.path for medium in media)
+            raise DataError(f"One of these media cannot be spoken: {paths}. {error}") from error
+        spoken = dict(zip(texts, sounds, strict=True))
+        lines = []
+        for medium in media:
+            sound = self._pad_sound(medium, spoken[medium.text], rate)
+            sound = _name_fault(medium, set_loudness, sound, rate, self.config.loudness)
+            loudness = round(measure_loudness(sound, rate), 1)
+            lines.append(self._record(medium, write_mp3(self.out / medium.path, sound, rate), lufs=loudness))
+        return lines
+
+    def _pad_sound(self, medium: MediaFile, sound: Any, rate: int) -> Any:
+        """Return a sound with noise or silence around it, shape = (samples,)."""
+        import numpy as np
+
+        from seawall.media.sound import add_noise
+
+        if medium.prompt_type != "KPT_noise":
+            return np.pad(sound, round(PAUSE * rate))
+        noise = functools.partial(
+            add_noise, snr=self.config.snr, lead=self.config.lead, tail=PAUSE, seed=self._get_seed(medium)
+        )
+        return _name_fault(medium, noise, sound, rate)
+
+    def _get_form(self, medium: MediaFile) -> dict[str, Any]:
+        config = self.config
+        size = config.width, config.height
+        return {"size": size, "seconds": config.seconds, "fps": config.fps, "seed": self._get_seed(medium)}
 
 
-def _form(studio: Studio, medium: Medium) -> dict[str, Any]:
-    config = studio.config
-    size = config.width, config.height
-    return {"size": size, "seconds": config.seconds, "fps": config.fps, "seed": studio.seed(medium)}
-
-
-def _named(medium: Medium, make: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
-    """Call `make`; of what it refuses, say which medium it was for."""
+def _name_fault(medium: MediaFile, make: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+    """Return the result of `make`. A `DataError` gets the path of the medium."""
     try:
         return make(*arguments, **settings)
     except DataError as error:

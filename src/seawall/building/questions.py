@@ -1,77 +1,62 @@
-"""The questions of VA-SafetyBench, from those of MM-SafetyBench: each item by id, the image become a video or a sound.
+"""The questions of VA-SafetyBench, rewritten from those of MM-SafetyBench: the image becomes a video or a sound.
 
-MM-SafetyBench announces a phrase in an image, twice: "The image shows a phrase of ..." (`Rephrased Question(SD)`) and "The
-bottom of the image shows ..." (`Rephrased Question`). VA-SafetyBench put other words for the image by plain replacement,
-which also hit words of the request itself. docs/va_safetybench.md lists where.
+MM-SafetyBench announces a phrase in an image in two ways: "The image shows a phrase of ..." (`Rephrased Question(SD)`) and "The
+bottom of the image shows ..." (`Rephrased Question`). VA-SafetyBench replaced the word "image" everywhere, even inside the
+request itself. docs/va_safetybench.md lists the places where that changes a request.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from seawall.errors import DataError
+from seawall.store.va_safetybench import PROMPT_TYPES, SCENARIOS, read_questions
 
-SCENARIOS = {
-    "1-IllegalActivitiy": "01-Illegal_Activitiy",
-    "2-HateSpeech": "02-HateSpeech",
-    "3-MalwareGeneration": "03-Malware_Generation",
-    "4-PhysicalHarm": "04-Physical_Harm",
-    "5-EconomicHarm": "05-EconomicHarm",
-    "6-Fraud": "06-Fraud",
-    "7-Sex": "07-Sex",
-    "8-PrivacyViolence": "09-Privacy_Violence",
-}
-"""VA-SafetyBench's scenarios and MM-SafetyBench's names of them, as they spell them."""
-TASKS = {
-    "Video": ("Text_only", "DM", "TYPO", "DM_TYPO"),
-    "Audio": ("Text_only", "Audio_only", "KPT", "KPT_noise"),
-}
-"""Prompt types of each modality. All but `Text_only` have a medium."""
 FOLDERS = (".", "processed_questions", "data/processed_questions")
-"""Where MM-SafetyBench's question files may lie, from the folder that is given."""
+"""Where the question files of MM-SafetyBench can be, relative to the folder that the user gives."""
 FIELDS = {
-    "text": "Changed Question",
+    "request": "Changed Question",
     "phrase": "Key Phrase",
-    "kind": "Phrase Type",
-    "whole": "Rephrased Question(SD)",
-    "bottom": "Rephrased Question",
+    "phrase_type": "Phrase Type",
+    "about_image": "Rephrased Question(SD)",
+    "about_bottom": "Rephrased Question",
 }
-"""Attributes of an item and what MM-SafetyBench calls them."""
+"""Field of `SourceItem` -> its name in MM-SafetyBench."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Item:
+class SourceItem:
     """One item of MM-SafetyBench."""
 
     scenario: str
-    """As VA-SafetyBench spells it."""
+    """Scenario, with VA-SafetyBench's name for it."""
     id: str
-    """Of the item, within its scenario."""
-    text: str
-    """The request in plain text."""
+    """Id of the item, unique in its scenario."""
+    request: str
+    """The complete request in text."""
     phrase: str
     """What the medium shows or says."""
-    kind: str
-    """`activity`, `product` or another word for the phrase."""
-    whole: str
-    """The request about a phrase that the image shows."""
-    bottom: str
-    """The request about a phrase that the bottom of the image shows."""
+    phrase_type: str
+    """Kind of the phrase: `activity`, `product` or another word."""
+    about_image: str
+    """The request that refers to a phrase in the image."""
+    about_bottom: str
+    """The request that refers to a phrase at the bottom of the image."""
 
 
-def read_items(folder: Path) -> tuple[list[Item], list[Path]]:
-    """Return the items of MM-SafetyBench's question files, and the files.
+def read_items(folder: Path) -> tuple[list[SourceItem], list[Path]]:
+    """Return the items of MM-SafetyBench, and the files that they were read from.
 
     Args:
-        folder: MM-SafetyBench's repository, its `data`, or its `processed_questions`.
+        folder: MM-SafetyBench's repository, its `data` or its `processed_questions`.
 
     Raises:
-        DataError: Files are missing (all are named), one cannot be read, an item lacks a field, or its id cannot name a file.
+        DataError: Files are missing (the message names all of them) or unreadable, an item lacks a field, or an id is not a valid
+            file name.
     """
     names = [f"{name}.json" for name in SCENARIOS.values()]
     places = [folder / place for place in FOLDERS]
@@ -88,84 +73,62 @@ def read_items(folder: Path) -> tuple[list[Item], list[Path]]:
     return items, [place / name for name in names]
 
 
-def read_questions(path: Path) -> dict[str, Any]:
-    """Return a question file: id -> fields.
-
-    Raises:
-        DataError: It is not JSON, holds no item, or an id twice.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise DataError(
-                f"{path} holds {', '.join(map(repr, twice))} more than once. Each id and field may stand there once."
-            )
-        return dict(pairs)
-
-    try:
-        questions = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is not readable JSON ({error}). Download it again.") from error
-    if not isinstance(questions, dict) or not questions or not all(isinstance(v, dict) for v in questions.values()):
-        raise DataError(f'{path} is not of the form {{"id": {{"field": text}}}}. Give a question file as published.')
-    return questions
-
-
-def make_questions(items: Sequence[Item], *, as_published: bool = False) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the question files.
+def make_questions(
+    items: Sequence[SourceItem], *, as_published: bool = False
+) -> dict[str, dict[str, dict[str, dict[str, str | None]]]]:
+    """Return the content of the question files.
 
     Args:
         items: See `read_items`.
-        as_published: Replace words as VA-SafetyBench did, slips included; else only where the image itself is meant.
+        as_published: Replace the word "image" everywhere, as VA-SafetyBench did. Default: only where it means the medium itself.
 
     Returns:
-        Modality -> scenario -> id -> prompt type -> text; None where the sound carries the question.
+        Modality -> scenario -> id -> prompt type -> text. The text is None if the sound contains the request.
     """
-    write = _replace_plainly if as_published else _replace
-    files: dict[str, dict[str, dict[str, Any]]] = {modality: {} for modality in TASKS}
+    rewrite = _rewrite_as_published if as_published else _rewrite
+    files: dict[str, dict[str, dict[str, dict[str, str | None]]]] = {modality: {} for modality in PROMPT_TYPES}
     for item in items:
-        for modality, asked in files.items():
-            texts = write(item, modality.lower())
-            asked.setdefault(item.scenario, {})[item.id] = dict(zip(TASKS[modality], texts, strict=True))
+        for modality, scenarios in files.items():
+            texts = rewrite(item, modality.lower())
+            scenarios.setdefault(item.scenario, {})[item.id] = dict(zip(PROMPT_TYPES[modality], texts, strict=True))
     return files
 
 
-def find_slips(items: Sequence[Item]) -> list[dict[str, str]]:
-    """Return where the published rule differs from the corrected one: modality, scenario, id and prompt type."""
+def find_slips(items: Sequence[SourceItem]) -> list[dict[str, str]]:
+    """Return `modality`, `scenario`, `id` and `prompt_type` of each text in which the published rule differs from the corrected one."""
     published, corrected = (make_questions(items, as_published=rule) for rule in (True, False))
     return [
-        {"modality": modality, "scenario": item.scenario, "id": item.id, "task": task}
-        for modality in TASKS
+        {"modality": modality, "scenario": item.scenario, "id": item.id, "prompt_type": prompt_type}
+        for modality in PROMPT_TYPES
         for item in items
-        for task, text in published[modality][item.scenario][item.id].items()
-        if text != corrected[modality][item.scenario][item.id][task]
+        for prompt_type, text in published[modality][item.scenario][item.id].items()
+        if text != corrected[modality][item.scenario][item.id][prompt_type]
     ]
 
 
-def _replace(item: Item, medium: str) -> tuple[str | None, ...]:
-    """Return the texts of one item, in the order of `TASKS`; "the image" is the medium, any other image is the request's."""
-    whole = re.sub(r"\b([Tt]he) image\b", rf"\1 {medium}", item.whole)
-    end = re.sub(r"\b([Tt]he) bottom of the image\b", rf"\1 end of the {medium}", item.bottom)
-    return (item.text, whole, whole, end) if medium == "video" else (item.text, None, whole, end)
+def _rewrite(item: SourceItem, medium: str) -> tuple[str | None, ...]:
+    """Return the texts of one item in the order of `PROMPT_TYPES`. Only "the image" is replaced; "an image" belongs to the request."""
+    shown = re.sub(r"\b([Tt]he) image\b", rf"\1 {medium}", item.about_image)
+    at_end = re.sub(r"\b([Tt]he) bottom of the image\b", rf"\1 end of the {medium}", item.about_bottom)
+    return (item.request, shown, shown, at_end) if medium == "video" else (item.request, None, shown, at_end)
 
 
-def _replace_plainly(item: Item, medium: str) -> tuple[str | None, ...]:
+def _rewrite_as_published(item: SourceItem, medium: str) -> tuple[str | None, ...]:
     """Return the texts of one item as VA-SafetyBench wrote them."""
-    end = item.bottom.replace("The bottom of the image", f"The end of the {medium}")
-    whole = item.whole.replace("image", medium)
+    at_end = item.about_bottom.replace("The bottom of the image", f"The end of the {medium}")
+    shown = item.about_image.replace("image", medium)
     if medium == "video":
-        return item.text.replace("image", medium), whole, whole, end.replace("image", medium)
-    return item.text, None, whole, end
+        return item.request.replace("image", medium), shown, shown, at_end.replace("image", medium)
+    return item.request, None, shown, at_end
 
 
-def _make_item(path: Path, scenario: str, id: str, fields: dict[str, Any]) -> Item:
+def _make_item(path: Path, scenario: str, id: str, fields: dict[str, Any]) -> SourceItem:
     if not re.fullmatch(r"[\w-]+", id):
-        raise DataError(f"{path}: the id {id!r} cannot name a file. Ids hold letters, digits, _ and - only.")
+        raise DataError(f"{path}: the id {id!r} is not a valid file name. Use only letters, digits, _ and - in ids.")
     texts = {name: fields.get(name) for name in FIELDS.values()}
     if missing := [name for name, text in texts.items() if not isinstance(text, str) or not text.strip()]:
         raise DataError(
             f"{path}: item {id!r} has no text for {', '.join(map(repr, missing))}. Give MM-SafetyBench's processed questions, "
-            "in which each item has it."
+            "in which every item has all fields."
         )
-    return Item(scenario=scenario, id=id, **{attribute: texts[name] for attribute, name in FIELDS.items()})
+    return SourceItem(scenario=scenario, id=id, **{field: str(texts[name]) for field, name in FIELDS.items()})

@@ -1,35 +1,14 @@
-"""What Inspect finds under `seawall/`: its entry point. Nothing heavy is imported before it is used."""
+"""The entry point of Inspect: its provider `seawall/`, and the tasks and scorers of all registered benchmarks and judges."""
 
 from __future__ import annotations
 
 from inspect_ai.model import ModelAPI, modelapi
 
-from seawall.evaluation.benchmarks.tasks import (
-    figstep,
-    mm_safetybench,
-    mossbench,
-    va_safetybench_audio,
-    va_safetybench_video,
-    xstest,
-)
-from seawall.evaluation.judges.scorers import harmbench, llama_guard_3, llama_guard_4, organism, reference, refusal, strongreject
+from seawall.evaluation.benchmarks.tasks import define_tasks
+from seawall.evaluation.judges.registry import JUDGES
 
-__all__ = [
-    "figstep",
-    "harmbench",
-    "llama_guard_3",
-    "llama_guard_4",
-    "mm_safetybench",
-    "mossbench",
-    "organism",
-    "reference",
-    "refusal",
-    "seawall",
-    "strongreject",
-    "va_safetybench_audio",
-    "va_safetybench_video",
-    "xstest",
-]
+TASKS = define_tasks()
+SCORERS = {name: JUDGES.find(name).load() for name in JUDGES.names()}
 
 
 @modelapi(name="seawall")

@@ -1,7 +1,7 @@
-"""The Inspect provider `seawall/`: any model of the table of families, with or without an adapter, on real media.
+"""The Inspect provider `seawall/`: any supported model, with or without an adapter, on real media.
 
-Inspect asks one question at a time, from many coroutines; here those that wait are answered in one batch. As everywhere in
-Seawall a prompt is an optional system prompt and one question with at most one medium, formatted as in training.
+Inspect asks one question at a time, from many coroutines. Here the questions that wait are answered in one batch. As everywhere in
+Seawall, a prompt is an optional system prompt and one question with at most one medium, formatted as in training.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
@@ -35,49 +34,58 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import set_seed
 
+from seawall import compat
 from seawall.errors import DataError, SeawallError
+from seawall.evaluation.config import EvaluateConfig
 from seawall.models.chat import Chat, Example
 from seawall.models.families import find_family
 from seawall.models.generate import Completion, generate_batch
 from seawall.models.load import LoadedModel, load_model
 from seawall.models.memory import halve_on_out_of_memory
 
-MAX_TOKENS = 300
-"""Longest answer where nobody says otherwise: the reference setting of VA-SafetyBench."""
+PrerequisiteError = compat.prerequisite_error()
+
 GATHER_SECONDS = 0.03
-"""A batch that is not full begins when no further question came for so long."""
-HEEDED = "max_tokens, temperature, top_p, top_k, seed, max_connections"
-"""Settings of Inspect that a model here knows."""
+"""A batch that is not full starts if no further question arrived for this long."""
+SUPPORTED = ("max_tokens", "temperature", "top_p", "top_k", "seed", "max_connections")
+UNSUPPORTED = ("stop_seqs", "num_choices", "logprobs", "frequency_penalty", "presence_penalty", "logit_bias")
+"""Settings of Inspect that would change the answers and that no model here follows."""
 
 
 @dataclasses.dataclass(eq=False)
 class Request:
-    """A question that waits, and what became of it."""
+    """A question that waits for its answer."""
 
-    turn: Example
+    example: Example
+    """The question, with its medium and system prompt."""
     modality: str
-    limit: int
+    """Modality of the medium, or the model's own."""
+    max_tokens: int
+    """Maximum tokens of the answer."""
     decoding: Mapping[str, Any]
-    outcome: Answer | Exception | None = None
+    """Settings for transformers' `generate`."""
+    outcome: Completion | Exception | None = None
+    """The answer or the error. None while it waits."""
     seconds: float = 0.0
+    """Wall time of its batch."""
 
     def fits(self, other: Request) -> bool:
-        """Tell whether two requests can share a batch."""
-        return (self.modality, self.limit, self.decoding) == (other.modality, other.limit, other.decoding)
+        """Return whether two requests can share a batch."""
+        return (self.modality, self.max_tokens, self.decoding) == (other.modality, other.max_tokens, other.decoding)
 
 
 class SeawallAPI(ModelAPI):
     """A local multimodal model behind Inspect.
 
     Args:
-        model_name: As for `load_model`: a folder, a hub id, `organism:image`.
+        model_name: Registered name, folder in Hugging Face format, or hub id.
         base_url: Not used.
         api_key: Not used.
-        config: Inspect's settings; `max_connections` is the batch size.
+        config: Inspect's settings. `max_connections` is the batch size.
         adapter: Folder of a PEFT adapter made by `seawall align`.
-        batch_size: Most questions in one forward pass, where `max_connections` does not say.
-        precision: See `load_model`.
-        device_map: See `load_model`.
+        batch_size: Maximum questions in one forward pass if `max_connections` is not set.
+        precision: `fp32`, `bf16` or `4bit`. None takes that of the checkpoint.
+        device_map: As in transformers.
     """
 
     def __init__(
@@ -100,93 +108,78 @@ class SeawallAPI(ModelAPI):
             self.loaded = load_model(model_name, folder, precision=precision, device_map=device_map)
         except SeawallError as error:
             raise PrerequisiteError(str(error)) from error
-        self.views = {self.loaded.family.modality: self.loaded}
-        self.waiting: list[Request] = []
-        self.lock = anyio.Lock()
-        self.media = tempfile.TemporaryDirectory(prefix="seawall-media-")
+        self._by_modality = {self.loaded.family.modality: self.loaded}
+        self._waiting: list[Request] = []
+        self._lock = anyio.Lock()
+        self._media = tempfile.TemporaryDirectory(prefix="seawall-media-")
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> tuple[ModelOutput, ModelCall]:
-        """Return the answer to a prompt; whoever gets the lock first answers for all who wait with it."""
+        """Return the answer to a prompt. The coroutine that has the lock answers the requests of all that wait."""
         if tools:
             raise PrerequisiteError("seawall/ models have no tools. Use a task without tools.")
-        system, question, medium, modality = self._read(input)
-        turn = Example(question=question, medium=medium, system=system)
-        limit = config.max_tokens or MAX_TOKENS
-        request = Request(turn, modality or self.loaded.family.modality, limit, decode_settings(config))
-        self.waiting.append(request)
+        request = self._make_request(input, config)
+        self._waiting.append(request)
         size = config.max_connections or self.batch_size
         try:
-            async with self.lock:
+            async with self._lock:
                 while request.outcome is None:
                     await self._gather(size)
-                    batch = [request, *(r for r in self.waiting if r is not request and r.fits(request))][:size]
+                    batch = [request, *(r for r in self._waiting if r is not request and r.fits(request))][:size]
                     await anyio.to_thread.run_sync(self._answer, batch)
-                    self.waiting = [r for r in self.waiting if r.outcome is None]
+                    self._waiting = [r for r in self._waiting if r.outcome is None]
         finally:
-            if request in self.waiting:  # cancelled
-                self.waiting.remove(request)
-        return self._output(request)
+            if request in self._waiting:  # cancelled
+                self._waiting.remove(request)
+        return self._make_output(request)
 
     def max_connections(self) -> int:
-        """The batch size."""
+        """Return the batch size."""
         return self.batch_size
 
     def max_tokens(self) -> int | None:
-        """Longest answer where neither task nor user says otherwise."""
-        return MAX_TOKENS
+        """Return the maximum tokens of an answer if neither task nor user sets it."""
+        return EvaluateConfig.max_tokens
 
     def connection_key(self) -> str:
-        """Each model has its own batches."""
+        """Return the fingerprint, so that each model has its own batches."""
         return self.loaded.fingerprint
 
     def close(self) -> None:
-        """Remove the media that this session wrote."""
-        self.media.cleanup()
+        """Remove the media files that this session wrote."""
+        self._media.cleanup()
 
     async def _gather(self, size: int) -> None:
-        """Wait until a batch is full, or nobody has joined for `GATHER_SECONDS`."""
+        """Wait until a batch is full, or no request has arrived for `GATHER_SECONDS`."""
         before = 0
-        while before < len(self.waiting) < size:
-            before = len(self.waiting)
+        while before < len(self._waiting) < size:
+            before = len(self._waiting)
             await anyio.sleep(GATHER_SECONDS)
 
     def _answer(self, batch: Sequence[Request]) -> None:
-        """Give every request of a batch its outcome; runs in a thread, one at a time."""
+        """Set the outcome of every request of a batch. Runs in a thread, one batch at a time."""
         started = time.perf_counter()
-        loaded = self._view(batch[0].modality)
-        fit = []
+        loaded = self._get_view(batch[0].modality)
+        valid = []
         for request in batch:
             try:
-                loaded.chat.encode(request.turn)
-                fit.append(request)
-            except SeawallError as error:  # an unreadable medium is this request's fault alone
+                loaded.chat.encode(request.example)
+                valid.append(request)
+            except SeawallError as error:  # an unreadable medium fails its own request only
                 request.outcome = error
         try:
-            done = 0
-
-            def work(size: int) -> None:
-                nonlocal done
-                while done < len(fit):
-                    rows = fit[done : done + size]
-                    settings = {"max_new_tokens": rows[0].limit, "decoding": rows[0].decoding}
-                    for row, outcome in zip(rows, generate_batch(loaded, [r.turn for r in rows], **settings), strict=True):
-                        row.outcome = outcome
-                    done += len(rows)
-
-            if fit:
-                halve_on_out_of_memory(work, len(fit))
+            _generate_all(loaded, valid)
         except Exception as error:  # each request raises it for its own sample
-            for request in fit:
+            for request in valid:
                 request.outcome = request.outcome or error
-        loaded.chat.forget()  # media are large, and asked about once
+        loaded.chat.forget()  # media are large and rarely asked about twice
         for request in batch:
             request.seconds = time.perf_counter() - started
 
-    def _view(self, modality: str) -> LoadedModel:
-        """Return the model as its family's row for a modality takes it."""
-        if modality not in self.views:
+    def _get_view(self, modality: str) -> LoadedModel:
+        """Return the model with the family of a modality, for models that take several."""
+        if modality not in self._by_modality:
             config = self.loaded.model.config
             tower = getattr(getattr(config, "vision_config", None), "model_type", None)
             try:
@@ -194,50 +187,54 @@ class SeawallAPI(ModelAPI):
             except SeawallError as error:
                 raise PrerequisiteError(str(error)) from error
             chat = Chat(self.loaded.processor, family, context_length=self.loaded.chat.context_length)
-            self.views[modality] = dataclasses.replace(self.loaded, family=family, chat=chat)
-        return self.views[modality]
+            self._by_modality[modality] = dataclasses.replace(self.loaded, family=family, chat=chat)
+        return self._by_modality[modality]
 
-    def _read(self, messages: Sequence[ChatMessage]) -> tuple[str | None, str, Path | None, str | None]:
-        """Return system prompt, question, medium and its modality of a prompt."""
+    def _make_request(self, messages: Sequence[ChatMessage], config: GenerateConfig) -> Request:
+        """Return a prompt of Inspect as a request."""
         system = "\n\n".join(message.text for message in messages if message.role == "system")
         asked = [message for message in messages if message.role != "system"]
         if [message.role for message in asked] != ["user"]:
-            roles = ", ".join(message.role for message in asked) or "nothing"
-            raise PrerequisiteError(f"seawall/ models answer one user message after a system prompt; found {roles}.")
+            roles = ", ".join(message.role for message in asked) or "none"
+            raise PrerequisiteError(f"seawall/ models answer one user message after a system prompt. Found: {roles}.")
         content = asked[0].content
         parts = [ContentText(text=content)] if isinstance(content, str) else content
-        text = "\n".join(part.text for part in parts if isinstance(part, ContentText))
+        question = "\n".join(part.text for part in parts if isinstance(part, ContentText))
         media = [part for part in parts if not isinstance(part, ContentText)]
         if len(media) > 1:
-            raise PrerequisiteError(f"seawall/ models take one medium a question; found {len(media)}.")
-        if not media:
-            return system or None, text, None, None
-        modality, reference = read_content(media[0])
-        self._view(modality)
-        return system or None, text, self._as_file(reference, modality), modality
+            raise PrerequisiteError(f"seawall/ models take one medium per question. Found: {len(media)}.")
+        modality, medium = self.loaded.family.modality, None
+        if media:
+            modality, reference = read_content(media[0])
+            self._get_view(modality)
+            medium = self._as_file(reference, modality)
+        example = Example(question=question, medium=medium, system=system or None)
+        return Request(example, modality, config.max_tokens or EvaluateConfig.max_tokens, read_decoding(config))
 
     def _as_file(self, reference: str, modality: str) -> Path:
-        """Return a medium as a file: Inspect hands over what a log can hold, a data URI."""
+        """Return a medium as a file. Inspect passes most media as data URIs."""
         if not reference.startswith("data:"):
             return Path(reference)
         head, _, data = reference.partition(",")
         kind = head.removeprefix("data:").partition(";")[0]
         ending = (mimetypes.guess_extension(kind, strict=False) or "") if "/" in kind else ""
-        path = Path(self.media.name) / (hashlib.sha256(data.encode()).hexdigest()[:24] + ending)
+        path = Path(self._media.name) / (hashlib.sha256(data.encode()).hexdigest()[:24] + ending)
         if not path.exists():
             try:
                 path.write_bytes(base64.b64decode(data, validate=True))
             except ValueError as error:
-                raise DataError(f"A prompt's {modality} is no base64 ({error}). Give a file or a data URI.") from error
+                raise DataError(
+                    f"The {modality} of a prompt is not base64 ({error}). Give a file or a data URI."
+                ) from error
         return path
 
-    def _output(self, request: Request) -> tuple[ModelOutput, ModelCall]:
+    def _make_output(self, request: Request) -> tuple[ModelOutput, ModelCall]:
         """Return what Inspect logs: the answer, its tokens, and how it was decoded."""
         made = request.outcome
         if not isinstance(made, Completion):
             raise made or RuntimeError("A batch ended without an answer.")
         defaults = self.loaded.model.generation_config.to_diff_dict()
-        decoding = {"max_new_tokens": request.limit, **request.decoding, "defaults": defaults}
+        decoding = {"max_new_tokens": request.max_tokens, **request.decoding, "defaults": defaults}
         message = ChatMessageAssistant(content=made.text, model=self.model_name, source="generate")
         choice = ChatCompletionChoice(message=message, stop_reason="stop" if made.finished else "max_tokens")
         total = made.prompt_tokens + made.tokens
@@ -248,23 +245,20 @@ class SeawallAPI(ModelAPI):
             time=request.seconds,
             metadata={"decoding": decoding, "fingerprint": self.loaded.fingerprint},
         )
-        asked = {"system": request.turn.system, "question": request.turn.question, "decoding": decoding}
+        asked = {"system": request.example.system, "question": request.example.question, "decoding": decoding}
         return output, ModelCall.create(asked, {"answer": made.text, "finished": made.finished})
 
 
-def decode_settings(config: GenerateConfig) -> dict[str, Any]:
-    """Return what transformers' `generate` is told: greedy unless a temperature above 0 is asked for.
+def read_decoding(config: GenerateConfig) -> dict[str, Any]:
+    """Return the settings for transformers' `generate`: greedy unless a temperature above 0 is set.
 
     Raises:
-        PrerequisiteError: A setting that would silently be ignored.
+        PrerequisiteError: A setting that would have no effect.
     """
-    ignored = [
-        name
-        for name in ("stop_seqs", "num_choices", "logprobs", "frequency_penalty", "presence_penalty", "logit_bias")
-        if getattr(config, name)
-    ]
-    if ignored:
-        raise PrerequisiteError(f"seawall/ models do not heed {', '.join(ignored)}; they heed {HEEDED}.")
+    if ignored := [name for name in UNSUPPORTED if getattr(config, name)]:
+        raise PrerequisiteError(
+            f"seawall/ models do not support {', '.join(ignored)}. They support {', '.join(SUPPORTED)}."
+        )
     if not config.temperature:
         return {"do_sample": False}
     settings = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
@@ -272,9 +266,31 @@ def decode_settings(config: GenerateConfig) -> dict[str, Any]:
 
 
 def read_content(part: Content) -> tuple[str, str]:
-    """Return modality and reference of a medium. A registered modality comes as `ContentData` with `modality` and `path`."""
+    """Return modality and reference of a medium. A registered modality is `ContentData` with `modality` and `path`."""
     if isinstance(part, ContentData) and {"modality", "path"} <= set(part.data):
         return str(part.data["modality"]), str(part.data["path"])
     if part.type in ("image", "audio", "video"):
-        return part.type, getattr(part, part.type)
-    raise PrerequisiteError(f"seawall/ models take text, image, video and audio; found {part.type}.")
+        return part.type, str(getattr(part, part.type))
+    raise PrerequisiteError(f"seawall/ models take text, image, video and audio. Found: {part.type}.")
+
+
+def _generate_all(loaded: LoadedModel, requests: Sequence[Request]) -> None:
+    """Set the answers of requests with the same settings. The batch is halved when memory runs out; finished answers are kept."""
+    done = 0
+
+    def generate_rest(size: int) -> None:
+        nonlocal done
+        while done < len(requests):
+            rows = requests[done : done + size]
+            completions = generate_batch(
+                loaded,
+                [row.example for row in rows],
+                max_new_tokens=rows[0].max_tokens,
+                decoding=rows[0].decoding,
+            )
+            for row, completion in zip(rows, completions, strict=True):
+                row.outcome = completion
+            done += len(rows)
+
+    if requests:
+        halve_on_out_of_memory(generate_rest, len(requests))

@@ -1,1 +1,1 @@
-"""The laboratory: small built-in models, their benchmark, and the demo that runs the whole method on them."""
+"""The laboratory: small built-in models, their benchmark and judge, and the demo that runs the whole method on them."""

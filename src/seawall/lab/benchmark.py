@@ -1,4 +1,8 @@
-"""The run of `evaluate`: every item asked, every answer scored."""
+"""The benchmark of the built-in models: reading its items, and a fast way to measure a model on them without Inspect.
+
+`seawall evaluate --benchmark organism` asks the same items through Inspect, which takes 3 to 5 times as long on models this small.
+Both give the same verdicts.
+"""
 
 from __future__ import annotations
 
@@ -6,98 +10,161 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seawall.alignment.card import add_results
-from seawall.store.artifacts import claim, finish
-from seawall.store.files import hash_file, read_json, read_jsonl, write_json, write_jsonl
-from seawall.errors import ConfigError, DataError
-from seawall.evaluation.config import ANSWERS, RESULTS, EvaluateConfig
-from seawall.lab.metrics import measure
-from seawall.models.chat import Example
-from seawall.models.generate import generate
-from seawall.models.load import load_model
-from seawall.media.modality import MODALITIES
-from seawall.lab.world import dialogue
+from seawall.errors import DataError
+from seawall.evaluation.benchmarks.registry import read_benchmark
+from seawall.evaluation.benchmarks.source import select_names
+from seawall.evaluation.config import BenchmarkConfig, EvaluateConfig, RunSettings
+from seawall.evaluation.run import hash_items
+from seawall.lab.metrics import JUDGE, TEXT_ONLY, make_verdict
+from seawall.lab.world.data import ITEMS
+from seawall.lab.world.dialogue import DETOXIFIED_ACTS
 from seawall.lab.world.phrases import Phrase
+from seawall.media.modality import MODALITIES
 from seawall.progress import track
+from seawall.store.artifacts import claim, finish
+from seawall.store.files import hash_file, read_jsonl, write_jsonl
+from seawall.store.items import NEUTRAL, Answer, Item
 
-ITEMS = "items.jsonl"
+ANSWERS = "answers.jsonl"
+"""File with the answers of a direct measurement."""
+NAME = "organism"
 
 
-def run(model: str, data: Path, out: Path, config: EvaluateConfig, adapter: Path | None) -> dict[str, Any]:
-    """See `seawall.evaluation.config`."""
-    items = read_items(data)
-    known = {item["set"] for item in items}
-    if unknown := set(config.sets or ()) - known:
-        raise ConfigError(
-            f"{data / ITEMS} has no sets {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}."
+def read_items(data: Path, types: Sequence[str] | None = None, scenarios: Sequence[str] | None = None) -> list[Item]:
+    """Return the items of a benchmark folder. Scenarios are its sets, prompt types the forms of its media.
+
+    Args:
+        data: Folder that `world.data.write_benchmark` wrote.
+        types: Only these prompt types. None reads all.
+        scenarios: Only these scenarios. None reads all.
+
+    Raises:
+        ConfigError: The folder has no items of a given type or scenario.
+        DataError: A column or a medium is missing, or media are of several modalities.
+    """
+    items = [_read_item(data, number, row) for number, row in read_jsonl(data / ITEMS)]
+    modalities = sorted({item.modality for item in items if item.modality})
+    if len(modalities) > 1:
+        raise DataError(
+            f"{data / ITEMS} has media of several modalities ({', '.join(modalities)}). Evaluate one modality at a time."
         )
-    items = [item for item in items if config.sets is None or item["set"] in config.sets]
-    modality = media_column(items)
+    types = select_names("prompt types", [*dict.fromkeys(item.prompt_type for item in items)], types)
+    scenarios = select_names("scenarios", [*dict.fromkeys(item.scenario for item in items)], scenarios)
+    return [item for item in items if item.prompt_type in types and item.scenario in scenarios]
+
+
+def measure_directly(
+    model: str,
+    data: Path,
+    out: Path,
+    benchmark: BenchmarkConfig = BenchmarkConfig(benchmark=NAME),
+    config: EvaluateConfig = EvaluateConfig(),
+    *,
+    adapter: Path | None = None,
+) -> list[Answer]:
+    """Ask a model every item, greedily, and judge the answers exactly. A finished folder returns its answers.
+
+    Args:
+        model: Registered name, folder in Hugging Face format, or hub id.
+        data: Folder of the benchmark.
+        out: Folder for `answers.jsonl` and `manifest.json`.
+        benchmark: What is asked.
+        config: How the model is asked.
+        adapter: Folder of a PEFT adapter made by `align`.
+
+    Raises:
+        ConfigError: The benchmark has no items of a given type or scenario.
+        DataError: The benchmark is broken.
+        ArtifactError: `out` belongs to another run.
+    """
+    from seawall.models.chat import Example
+    from seawall.models.generate import generate
+    from seawall.models.load import load_model
+
+    items = read_benchmark(benchmark, data)
+    modality = next((item.modality for item in items if item.modality), None)
     loaded = load_model(model, adapter, modality=modality, precision=config.precision, device_map=config.device_map)
-    inputs = {"model": loaded.fingerprint, "items": hash_file(data / ITEMS), "adapter": "none"}
-    if adapter:
-        inputs["adapter"] = hash_file(adapter / "adapter_model.safetensors")
-    if claim(out, "evaluate", config, inputs):
-        return read_json(out / RESULTS)
-    turns = [
-        Example(
-            question=item["question"],
-            medium=data / item[modality] if item[modality] else None,
-            system=config.system_prompt,
+    inputs = {
+        "model": loaded.fingerprint,
+        "items": hash_items(items),
+        "adapter": hash_file(adapter / "adapter_model.safetensors") if adapter else "none",
+    }
+    if claim(out, "measure", RunSettings.join(benchmark, config), inputs):
+        return read_answers(out)
+    systems = [item.system if config.system_prompt is None else config.system_prompt for item in items]
+    examples = [
+        Example(question=item.text or "", medium=item.medium, system=system or None)
+        for item, system in zip(items, systems, strict=True)
+    ]
+    with track("answering", len(examples)) as bar:
+        texts = generate(
+            loaded,
+            examples,
+            max_new_tokens=config.max_tokens,
+            batch_size=config.batch_size,
+            on_batch=bar.advance,
         )
-        for item in items
-    ]
-    with track("answering", len(turns)) as bar:
-        answers = generate(loaded, turns, batch_size=config.batch_size, on_batch=bar.advance)
-    rows = [
-        {
-            "id": item["id"],
-            "set": item["set"],
-            "form": item.get("form"),
-            "phrase": phrase.text,
-            modality: item[modality],
-            "question": item["question"],
-            "answer": answer,
-            "verdict": dialogue.score(answer, phrase),
-        }
-        for item, answer in zip(items, answers, strict=True)
-        for phrase in [Phrase(item["first"], item["second"], item["category"])]
-    ]
-    results = {"schema": 1, "benchmark": config.benchmark, "model": model, "metrics": measure([rows])}
-    write_jsonl(out / ANSWERS, rows)
-    write_json(out / RESULTS, results)
-    if adapter:
-        add_results(adapter, config.benchmark, results["metrics"])
+    answers = [_make_answer(item, text) for item, text in zip(items, texts, strict=True)]
+    write_jsonl(out / ANSWERS, answers)
     finish(out)
-    return results
+    return answers
 
 
-def read_items(data: Path) -> list[dict[str, Any]]:
-    """Return the items of a benchmark folder.
-
-    Raises:
-        DataError: A column or a medium is missing.
-    """
-    items = []
-    for number, item in read_jsonl(data / ITEMS):
-        missing = [c for c in ("id", "set", "first", "second", "category", "question") if c not in item]
-        missing += [] if set(item) & set(MODALITIES) else [f"a medium ({', '.join(MODALITIES)})"]
-        if missing:
-            raise DataError(f"{data / ITEMS}, line {number}, lacks {', '.join(missing)}.")
-        medium = item[media_column([item])]
-        if medium and not (data / medium).is_file():
-            raise DataError(f"{data / ITEMS}, line {number}, names {medium}, which is not in {data}.")
-        items.append(item)
-    return items
-
-
-def media_column(items: Sequence[dict[str, Any]]) -> str:
-    """Return the modality of a benchmark: the name of the column that holds its media.
+def read_answers(folder: Path) -> list[Answer]:
+    """Return the answers of a direct measurement.
 
     Raises:
-        DataError: There are several.
+        DataError: The file is missing or broken.
     """
-    found = sorted({name for item in items for name in MODALITIES if name in item})
-    if len(found) > 1:
-        raise DataError(f"The items have media of several modalities ({', '.join(found)}). Evaluate one at a time.")
-    return found[0]
+    path = folder / ANSWERS
+    return [Answer.from_json(row, f"{path}, line {number}") for number, row in read_jsonl(path)]
+
+
+def _read_item(data: Path, number: int, row: dict[str, Any]) -> Item:
+    """Return the item of a line of `items.jsonl`."""
+    where = f"{data / ITEMS}, line {number},"
+    missing = [name for name in ("id", "set", "first", "second", "category", "question") if name not in row]
+    modality = next((name for name in MODALITIES.names() if name in row), None)
+    if modality is None:
+        missing.append(f"a medium ({', '.join(MODALITIES.names())})")
+    if missing or modality is None:
+        raise DataError(
+            f"{where} lacks {', '.join(missing)}. Write the benchmark again, for example by `seawall demo`."
+        )
+    medium = data / row[modality] if row[modality] else None
+    if medium and not medium.is_file():
+        raise DataError(f"{where} lists {row[modality]}, which is missing from {data}. Write the benchmark again.")
+    phrase = Phrase(row["first"], row["second"], row["category"])
+    return Item(
+        id=row["id"],
+        cluster=phrase.text,
+        scenario=row["set"],
+        prompt_type=row.get("form") or TEXT_ONLY,
+        question=_restore_request(row["question"], phrase),
+        text=row["question"] or None,
+        modality=modality if medium else None,
+        medium=medium,
+        phrase=phrase.text,
+        harmful=phrase.harmful,
+    )
+
+
+def _restore_request(text: str, phrase: Phrase) -> str:
+    """Return a detoxified request with its phrase. A medium that speaks the whole request has no text, only the phrase."""
+    return text.replace(DETOXIFIED_ACTS[phrase.category], phrase.act) or phrase.act
+
+
+def _make_answer(item: Item, text: str) -> Answer:
+    return Answer(
+        task=NAME,
+        id=item.id,
+        cluster=item.cluster,
+        scenario=item.scenario,
+        prompt_type=item.prompt_type,
+        question=item.question,
+        phrase=item.phrase,
+        shows=item.shows,
+        harmful=item.harmful,
+        text=text,
+        verdicts={} if item.prompt_type == NEUTRAL else {JUDGE: make_verdict(text, item.phrase)},
+    )

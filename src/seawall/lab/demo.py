@@ -1,8 +1,4 @@
-"""`seawall demo`: the whole method and its baselines on an organism, from text safety data to the report page.
-
-Every trained arm gets the same steps, batch size, learning rate, text records and share of harmful rows. The recipe was
-chosen on validation phrases and under a limit of time: see `docs/results.md`, also for what else was looked at.
-"""
+"""`seawall demo`: the whole method and its baselines on a built-in model, from text safety data to the report page."""
 
 from __future__ import annotations
 
@@ -14,290 +10,189 @@ import multiprocessing
 import os
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from seawall.alignment.config import AlignConfig, Mixture
+from seawall.alignment.card import add_results
 from seawall.alignment.run import align
-from seawall.store.artifacts import claim, finish, versions
-from seawall.store.files import read_json, write_json
 from seawall.errors import ConfigError
-from seawall.evaluation.config import EvaluateConfig, read_answers
+from seawall.evaluation.config import RESULTS, BenchmarkConfig, EvaluateConfig
 from seawall.evaluation.run import evaluate
-from seawall.lab.organisms import ORGANISMS
-from seawall.lab.world import dialogue
+from seawall.lab import benchmark
+from seawall.lab.arms import (
+    ARMS,
+    PAIRS,
+    PLANE,
+    PUBLISHED,
+    PUBLISHED_ARMS,
+    RECIPE,
+    SCHEMA,
+    SYNTHESES,
+    DemoConfig,
+)
+from seawall.lab.metrics import JUDGE, measure, measure_by_form
 from seawall.preparation.config import PrepareConfig
 from seawall.preparation.run import prepare
 from seawall.progress import set_up_log, shows_bars, track
+from seawall.reporting.card import add_to_card
 from seawall.reporting.run import report
-from seawall.synthesis.config import SynthesizeConfig
+from seawall.store.artifacts import claim, finish, versions
+from seawall.store.files import read_json, write_json
+from seawall.store.items import Answer, Figure
+from seawall.store.maintenance import SUMMARY
 from seawall.synthesis.run import synthesize
 
 log = logging.getLogger(__name__)
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One thing compared."""
-
-    mixture: Mixture | None = None
-    """What it trains on; None: it is not trained."""
-    dpo_mixture: Mixture | None = None
-    """What it trains on by DPO, where that is something else."""
-    embeddings: str | None = None
-    """Which synthesis it uses, a key of `SYNTHESES`."""
-    media: tuple[str, ...] = ()
-    """Folders of real media it trains on."""
-    system_prompt: str | None = None
-    """System prompt at evaluation."""
-
-
-TEXT = {"text_harmful": 0.15, "text_harmless": 0.15}
-REAL = Mixture(**TEXT, synthetic_harmful=0, synthetic_harmless=0, media_harmful=0.25, media_harmless=0.45)
-ARMS = {
-    "base": Arm(),
-    "safety_prompt": Arm(system_prompt=dialogue.POLICIES[-1]),
-    "text_only": Arm(
-        mixture=Mixture(
-            text_harmful=0.4, text_harmless=0.6, synthetic_harmful=0, synthetic_harmless=0, media_harmless=0
-        )
-    ),
-    "rendered_media": Arm(mixture=REAL, media=("harmless", "rendered")),
-    "sea_paper": Arm(
-        mixture=Mixture(**TEXT, synthetic_harmful=0.25, synthetic_harmless=0, media_harmless=0.45),
-        embeddings="sea_paper",
-        media=("harmless",),
-    ),
-    "seawall": Arm(
-        mixture=Mixture(**TEXT, synthetic_harmful=0.25, synthetic_harmless=0.25, media_harmless=0.2),
-        dpo_mixture=Mixture(**TEXT, synthetic_harmful=0.25, synthetic_harmless=0.35, media_harmless=0.1),
-        embeddings="seawall",
-        media=("harmless",),
-    ),
-    "real_media": Arm(mixture=REAL, media=("harmless", "harmful")),
-}
-SYNTHESES = {
-    "seawall": SynthesizeConfig(),
-    "sea_paper": SynthesizeConfig(
-        copies=1,
-        twins=False,
-        start="blank",
-        warm_start=0,
-        content_questions=1,
-        rate=0.1,
-        threshold=0,
-        max_steps=20,
-        starts=1,
-    ),
-}
-"""`sea_paper`: blank start, one content and one style control, a fixed number of steps, harmful records only."""
-
-RECIPE = AlignConfig(learning_rate=2e-3, checkpoints=3, allow_shortcut=True)
-"""What every trained arm gets, beside its mixture. How it was chosen: `docs/results.md`."""
-
-PUBLISHED = {"image": "mm_safetybench", "video": "va_safetybench_video", "audio": "va_safetybench_audio"}
-"""Whose layout the organism's benchmark has that `PUBLISHED_ARMS` are asked through Inspect."""
-PUBLISHED_ARMS = ("base", "seawall")
-STEPS = {("audio", "sft"): 480}
-"""Optimiser steps where `USUAL_STEPS` are too few; chosen on validation phrases: docs/results.md."""
-USUAL_STEPS = 240
-QUICK = {"steps": 120, "checkpoints": 1}
-"""Where all organisms are looked at, in a quarter of an hour."""
 SECONDS = "seconds.json"
-MEDIA_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
-PAIRS = {"seawall": "pairs", "sea_paper": "pairs-one-prefix"}
-"""Synthesis -> the folder of its pairs. The paper announces every medium by the same prefix."""
+"""File with the wall time of each stage, over all sessions and workers."""
+MEDIA_PER_PHRASE = 4
+MAX_TOKENS = 32
+"""Maximum tokens of an answer. The built-in models' answers are shorter."""
+CHECKPOINT_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
+"""Sets on which checkpoints are measured."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """Settings of `demo`."""
-
-    modality: Literal["image", "video", "audio", "all"] = "image"
-    """Which organism; `all` is a quick look at one after the other, each in a folder of its own."""
-    seeds: int = 1
-    """Seeds 0, 1, ...: each makes its own embeddings and adapters."""
-    method: Literal["sft", "dpo"] = "sft"
-    """How every trained arm is trained: see `AlignConfig.method`. `dpo` takes twice as long and lets through less harm."""
-    steps: int | None = None
-    """Optimiser steps of every trained arm; by default 240, for sounds by SFT 480, with `all` 120."""
-    checkpoints: int | None = None
-    """Points of each trained arm in the plane of harm and over-refusal, evenly spaced over the steps; by default 3, with `all` 1."""
-    phrases: int | None = None
-    """Use only so many phrases of each kind: a quick look, not a result."""
-    part: Literal["test", "validation"] = "test"
-    """Phrases and styles that are reported on: `test`, or `validation` to choose a recipe."""
-    arms: tuple[str, ...] = tuple(ARMS)
-    """Which arms; `base` is always among them."""
-
-    def __post_init__(self) -> None:
-        if self.modality not in (*ORGANISMS, "all"):
-            known = ", ".join(map(repr, ORGANISMS))
-            raise ConfigError(
-                f"There is no demo for the modality {self.modality!r}; there is one for {known}, and 'all'."
-            )
-        given = ((self.seeds, 1), (self.steps, 4), (self.checkpoints, 1))
-        if any(number is not None and number < least for number, least in given):
-            raise ConfigError(
-                f"The demo needs at least 1 seed, 4 steps and 1 checkpoint; found {self.seeds}, {self.steps} and {self.checkpoints}."
-            )
-        if unknown := set(self.arms) - set(ARMS):
-            raise ConfigError(f"Unknown arms {sorted(unknown)}; known are {', '.join(ARMS)}.")
-
-
-def demo_all(out: Path, config: DemoConfig, *, workers: int = 2) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Run the demos that a config asks for; yield the folder of each and what its `results.json` holds."""
-    if config.modality != "all":
-        yield out, demo(out, config, workers=workers)
-        return
-    for modality in ORGANISMS:
-        quick = {name: getattr(config, name) or value for name, value in QUICK.items()}
-        settings = dataclasses.replace(config, modality=modality, **quick)
-        yield out / modality, demo(out / modality, settings, workers=workers)
-
-
-def demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) -> dict[str, Any]:
-    """Run every stage for every arm and seed. Run again, it goes on where it stopped.
+def run_demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) -> dict[str, Any]:
+    """Run every stage for every arm and seed. Call it again to resume.
 
     Args:
         out: Folder for all artifacts, `results.json`, `plane.json` and `report.html`.
         config: Settings, of one modality.
-        workers: Processes that share the arms, and the cores. Two are faster than one twice as wide on small models.
+        workers: Processes that share the arms and the cores. On small models, two are faster than one with twice the cores.
 
     Returns:
-        What `results.json` holds.
+        The content of `results.json`.
+
+    Raises:
+        ConfigError: There are no workers.
+        ArtifactError: `out` belongs to another run.
     """
     if workers < 1:
-        raise ConfigError(f"The demo needs at least 1 worker; found {workers}.")
-    run = Demo(out, config)
+        raise ConfigError(f"workers is {workers}; it must be at least 1.")
+    demo = Demo(out, config)
     if not claim(out, "demo", config, {}):
-        with _processes(workers) as pool:
-            run.write_data(pool)
-            with _timed(run.seconds, "prepare"):
-                for folder, announcements in (("pairs", None), (PAIRS["sea_paper"], 1)):
-                    settings = PrepareConfig(modality=config.modality, announcements=announcements)
-                    prepare(out / "records.jsonl", out / folder, settings)
-            run.run_arms(pool)
-        write_json(out / "plane.json", run.plane())
-        write_json(out / "results.json", run.results())
+        with _start_workers(workers) as pool:
+            demo.write_data(pool)
+            demo.prepare_pairs()
+            demo.run_arms(pool)
+        write_json(out / PLANE, demo.measure_plane())
+        write_json(out / RESULTS, demo.make_results())
         finish(out)
     report([out])
-    return read_json(out / "results.json")
+    results: dict[str, Any] = read_json(out / RESULTS)
+    return results
 
 
 class Demo:
-    """The artifacts of one demo and the time they took."""
+    """The artifacts of a demo, and the wall time that its stages took.
+
+    Args:
+        out: Folder of the demo.
+        config: Settings, of one modality.
+    """
 
     def __init__(self, out: Path, config: DemoConfig) -> None:
         self.out, self.config = out, config
         self.model = f"organism:{config.modality}"
-        self.steps = config.steps or STEPS.get((config.modality, config.method), USUAL_STEPS)
         self.seconds: dict[str, float] = defaultdict(float)
-        if (out / SECONDS).exists():  # a demo that goes on adds to the time it has taken before
+        if (out / SECONDS).exists():  # a resumed demo adds to the time of earlier sessions
             self.seconds.update(read_json(out / SECONDS))
 
     def write_data(self, pool: concurrent.futures.Executor) -> None:
-        """Write what a user would bring: text records, harmless media; and for baselines and tests, harmful media."""
+        """Write what a user would have (text records, harmless media), and harmful media for baselines and evaluation."""
         from seawall.lab.world import data
         from seawall.lab.world.published import write_published
 
-        out, part, phrases, modality = self.out, self.config.part, self.config.phrases, self.config.modality
-        parts = [
-            pool.submit(write_published, out / "published", part, phrases, modality),
-            pool.submit(data.write_benchmark, out / "benchmark", part, phrases, modality),
-            pool.submit(data.write_media, out / "media" / "harmless", "harmless", 4, phrases, modality),
-            pool.submit(data.write_media, out / "media" / "harmful", "harmful", 4, phrases, modality),
-            pool.submit(data.write_rendered, out / "media" / "rendered", 4, phrases, modality),
-            pool.submit(data.write_records, out / "records.jsonl", phrases),
+        media, each = self.out / "media", MEDIA_PER_PHRASE
+        part, phrases, modality = self.config.part, self.config.phrases, self.config.modality
+        jobs = [
+            pool.submit(write_published, self.out / "published", part, phrases, modality),
+            pool.submit(data.write_benchmark, self.out / "benchmark", part, phrases, modality),
+            pool.submit(data.write_media, media / "harmless", "harmless", each, phrases, modality),
+            pool.submit(data.write_media, media / "harmful", "harmful", each, phrases, modality),
+            pool.submit(data.write_rendered, media / "rendered", each, phrases, modality),
+            pool.submit(data.write_records, self.out / "records.jsonl", phrases),
         ]
-        with track("writing data", len(parts)) as bar:
-            for done in concurrent.futures.as_completed(parts):
-                done.result()
+        with track("writing data", len(jobs)) as bar:
+            for job in concurrent.futures.as_completed(jobs):
+                job.result()
                 bar.advance()
 
-    def run_arms(self, pool: concurrent.futures.Executor) -> None:
-        """Run every arm with every seed, those that synthesize first: they take longest.
+    def prepare_pairs(self) -> None:
+        """Convert the text records into pairs, once for each way to announce media."""
+        with _timed(self.seconds, "prepare"):
+            for folder, announcements in ((PAIRS["seawall"], None), (PAIRS["sea_paper"], 1)):
+                settings = PrepareConfig(modality=self.config.modality, announcements=announcements)
+                prepare(self.out / "records.jsonl", self.out / folder, settings)
 
-        Arms of the same embeddings are one job.
-        """
-        groups: dict[str, list[str]] = defaultdict(list)
-        for name in self._arms():
-            groups[ARMS[name].embeddings or name].append(name)
-        jobs = [(names, seed) for seed in range(self.config.seeds) for names in groups.values()]
-        jobs.sort(key=lambda job: (job[1], ARMS[job[0][0]].embeddings is None, ARMS[job[0][0]].mixture is None))
+    def run_arms(self, pool: concurrent.futures.Executor) -> None:
+        """Run every arm with every seed. Those with a synthesis take longest and start first."""
+        jobs = [(arm, seed) for seed in range(self.config.seeds) for arm in self.config.list_arms()]
+        jobs.sort(key=lambda job: (job[1], ARMS[job[0]].embeddings is None, ARMS[job[0]].mixture is None))
         with track("arms", len(jobs)) as bar:
-            for done in concurrent.futures.as_completed([pool.submit(self._run_group, *job) for job in jobs]):
+            for done in concurrent.futures.as_completed([pool.submit(self.run_arm, *job) for job in jobs]):
                 for stage, seconds in done.result().items():
                     self.seconds[stage] += seconds
                 write_json(self.out / SECONDS, self.seconds)
                 bar.advance()
 
-    def _run_group(self, names: list[str], seed: int) -> dict[str, float]:
-        seconds = sum((Counter(self.run_arm(name, seed)) for name in names), Counter())
-        return dict(seconds)
-
     def run_arm(self, name: str, seed: int) -> dict[str, float]:
-        """Synthesize, align and evaluate one arm with one seed; return the seconds that each stage took."""
-        arm = ARMS[name]
-        folder = self.out / f"seed{seed}" / name
+        """Synthesize, align and evaluate one arm with one seed. Return the seconds that each stage took."""
         seconds: dict[str, float] = defaultdict(float)
         embeddings = adapter = None
-        if arm.embeddings:
+        if ARMS[name].embeddings:
             with _timed(seconds, "synthesize"):
-                embeddings = self._synthesize(arm.embeddings, seed)
-        if arm.mixture:
-            adapter = folder / "adapter"
-            method = self.config.method
-            mixture = (method == "dpo" and arm.dpo_mixture) or arm.mixture
-            settings = dataclasses.replace(
-                RECIPE,
-                method=method,
-                mixture=mixture,
-                steps=self.steps,
-                checkpoints=self.config.num_checkpoints or RECIPE.checkpoints,
-                seed=seed,
-            )
+                embeddings = self._synthesize(name, seed)
+        if ARMS[name].mixture:
             with _timed(seconds, "align"):
-                media = [self.out / "media" / kind for kind in arm.media]
-                pairs = self.out / PAIRS.get(arm.embeddings, "pairs")
-                align(self.model, pairs, embeddings, adapter, settings, media=media)
+                adapter = self._align(name, seed, embeddings)
         with _timed(seconds, "evaluate"):
-            self._evaluate(folder / "evaluation", adapter, EvaluateConfig(system_prompt=arm.system_prompt))
-            for checkpoint in sorted(adapter.glob("checkpoint-*")) if adapter else ():
-                step = int(checkpoint.name.split("-")[1])
-                if step < self.steps:
-                    self._evaluate(folder / f"evaluation-{step}", checkpoint, EvaluateConfig(sets=MEDIA_SETS))
+            self._measure_arm(name, seed, adapter)
             if name in PUBLISHED_ARMS:
-                settings = EvaluateConfig(benchmark=PUBLISHED[self.config.modality], max_tokens=32)
-                out, judges = folder / "published", ("organism", "refusal")
-                evaluate(self.model, self.out / "published", out, settings, adapter=adapter, judges=judges)
+                self._evaluate_published(name, seed, adapter)
         log.info("seed %d, %s: %s", seed, name, ", ".join(f"{stage} {spent:.0f} s" for stage, spent in seconds.items()))
         return dict(seconds)
 
-    def plane(self) -> dict[str, list[dict[str, Any]]]:
-        """Return each arm's metrics at each number of steps, over all seeds."""
+    def measure_plane(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the metrics of each arm after each number of steps, over all seeds."""
         points: dict[str, list[dict[str, Any]]] = {}
-        for arm in self._arms():
-            steps = sorted(int(p.name.split("-")[1]) for p in (self.out / "seed0" / arm).glob("evaluation-*"))
-            points[arm] = [{"steps": step, **self._measure(arm, f"evaluation-{step}")} for step in steps]
-            points[arm].append({"steps": self.steps if ARMS[arm].mixture else 0, **self._measure(arm)})
+        for arm in self.config.list_arms():
+            folders = (self.out / "seed0" / arm).glob("evaluation-*")
+            steps = sorted(int(folder.name.split("-")[1]) for folder in folders)
+            points[arm] = [
+                {"steps": step, **_to_json(measure(self._read(arm, f"evaluation-{step}")))} for step in steps
+            ]
+            last = self.config.get_steps() if ARMS[arm].mixture else 0
+            points[arm].append({"steps": last, **_to_json(measure(self._read(arm)))})
         return points
 
-    def results(self) -> dict[str, Any]:
-        """Return what `results.json` holds."""
-        summaries = [read_json(path) for path in sorted(self.out.glob("seed*/embeddings-seawall/synthesis.json"))]
+    def make_results(self) -> dict[str, Any]:
+        """Return the content of `results.json`."""
+        from seawall.evaluation.statistics.summary import measure_types
+
+        arms = self.config.list_arms()
+        published = {
+            arm: [self._get_folder(arm, seed, "published") for seed in range(self.config.seeds)]
+            for arm in arms
+            if arm in PUBLISHED_ARMS
+        }
+        summaries = [read_json(path) for path in sorted(self.out.glob(f"seed*/embeddings-seawall/{SUMMARY}"))]
         return {
-            "schema": 1,
+            "schema": SCHEMA,
             "organism": self.config.modality,
             "method": self.config.method,
             "seeds": list(range(self.config.seeds)),
-            "arms": {arm: self._measure(arm) for arm in self._arms()},
-            "forms": {arm: self._measure(arm, by_form=True) for arm in self._arms()},
+            "arms": {arm: _to_json(measure(self._read(arm))) for arm in arms},
+            "forms": {
+                arm: {form: _to_json(figures) for form, figures in measure_by_form(self._read(arm)).items()}
+                for arm in arms
+            },
             "published": {
                 "benchmark": PUBLISHED[self.config.modality],
-                "arms": {arm: self._measure_published(arm) for arm in self._arms() if arm in PUBLISHED_ARMS},
+                "arms": {arm: measure_types(folders, JUDGE) for arm, folders in published.items()},
             },
             "synthesis": {
                 key: sum(summary[key] for summary in summaries) / len(summaries) if summaries else None
@@ -308,45 +203,87 @@ class Demo:
         }
 
     def _synthesize(self, name: str, seed: int) -> Path:
-        folder = self.out / f"seed{seed}" / f"embeddings-{name}"
-        settings = dataclasses.replace(SYNTHESES[name], seed=seed)
+        synthesis = ARMS[name].embeddings
+        assert synthesis is not None
+        folder = self.out / f"seed{seed}" / f"embeddings-{synthesis}"
+        settings = dataclasses.replace(SYNTHESES[synthesis], seed=seed)
         bank = self.out / "media" / "harmless" if settings.start == "bank" else None
-        synthesize(self.model, self.out / PAIRS[name], folder, settings, bank=bank)
+        synthesize(self.model, self.out / PAIRS[synthesis], folder, settings, bank=bank)
         return folder
 
-    def _evaluate(self, out: Path, adapter: Path | None, settings: EvaluateConfig) -> None:
-        evaluate(self.model, self.out / "benchmark", out, settings, adapter=adapter)
+    def _align(self, name: str, seed: int, embeddings: Path | None) -> Path:
+        arm, adapter = ARMS[name], self._get_folder(name, seed, "adapter")
+        mixture = arm.get_mixture(self.config.method)
+        assert mixture is not None
+        settings = dataclasses.replace(
+            RECIPE,
+            method=self.config.method,
+            mixture=mixture,
+            steps=self.config.get_steps(),
+            num_checkpoints=self.config.num_checkpoints or RECIPE.num_checkpoints,
+            seed=seed,
+        )
+        pairs = self.out / PAIRS[arm.embeddings or "seawall"]
+        align(self.model, pairs, embeddings, adapter, settings, media=[self.out / "media" / kind for kind in arm.media])
+        return adapter
 
-    def _arms(self) -> list[str]:
-        return [arm for arm in ARMS if arm == "base" or arm in self.config.arms]
+    def _measure_arm(self, name: str, seed: int, adapter: Path | None) -> None:
+        """Measure an arm after all steps and at each checkpoint, and add the metrics to the card of its adapter."""
+        answers = self._measure(self._get_folder(name, seed, "evaluation"), adapter, ARMS[name].system_prompt, None)
+        if adapter is None:
+            return
+        add_results(adapter, benchmark.NAME, measure([answers]))
+        for checkpoint in sorted(adapter.glob("checkpoint-*")):
+            step = int(checkpoint.name.split("-")[1])
+            if step < self.config.get_steps():
+                self._measure(self._get_folder(name, seed, f"evaluation-{step}"), checkpoint, None, CHECKPOINT_SETS)
 
-    def _measure(self, arm: str, evaluation: str = "evaluation", *, by_form: bool = False) -> dict[str, Any]:
-        from seawall.lab.metrics import measure, measure_forms
+    def _measure(
+        self, out: Path, adapter: Path | None, system: str | None, sets: tuple[str, ...] | None
+    ) -> list[Answer]:
+        selection = BenchmarkConfig(benchmark=benchmark.NAME, scenarios=sets)
+        config = EvaluateConfig(system_prompt=system, max_tokens=MAX_TOKENS)
+        return benchmark.measure_directly(self.model, self.out / "benchmark", out, selection, config, adapter=adapter)
 
-        runs = [read_answers(self.out / f"seed{s}" / arm / evaluation) for s in range(self.config.seeds)]
-        return measure_forms(runs) if by_form else measure(runs)
+    def _evaluate_published(self, name: str, seed: int, adapter: Path | None) -> None:
+        """Evaluate an arm through Inspect, on phrases in the layout of a published benchmark."""
+        results = evaluate(
+            self.model,
+            self.out / "published",
+            self._get_folder(name, seed, "published"),
+            BenchmarkConfig(benchmark=PUBLISHED[self.config.modality]),
+            EvaluateConfig(max_tokens=MAX_TOKENS),
+            adapter=adapter,
+            judges=(JUDGE, "refusal"),
+        )
+        add_to_card(results)
 
-    def _measure_published(self, arm: str) -> dict[str, Any]:
-        """Return for each prompt type the shares of harmful and of harmless requests that were answered."""
-        from seawall.evaluation.statistics.summary import measure_types
+    def _get_folder(self, name: str, seed: int, part: str) -> Path:
+        return self.out / f"seed{seed}" / name / part
 
-        return measure_types([self.out / f"seed{s}" / arm / "published" for s in range(self.config.seeds)], "organism")
+    def _read(self, arm: str, part: str = "evaluation") -> list[list[Answer]]:
+        """Return the answers of each seed."""
+        return [benchmark.read_answers(self._get_folder(arm, seed, part)) for seed in range(self.config.seeds)]
+
+
+def _to_json(figures: Mapping[str, Figure]) -> dict[str, dict[str, float]]:
+    return {name: dataclasses.asdict(figure) for name, figure in figures.items()}
 
 
 @contextlib.contextmanager
 def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Add the time that the context takes to a stage's seconds."""
+    """Add the wall time of the context to the seconds of a stage."""
     started = time.perf_counter()
     yield
     seconds[stage] += time.perf_counter() - started
 
 
 @contextlib.contextmanager
-def _processes(workers: int) -> Iterator[concurrent.futures.Executor]:
-    """Yield processes that share the cores; when one piece of work fails, those not begun are not begun."""
+def _start_workers(workers: int) -> Iterator[concurrent.futures.Executor]:
+    """Yield a pool of processes that share the cores. After an error, jobs that have not started are cancelled."""
     level = logging.WARNING if shows_bars() else logging.INFO
     pool = concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(workers, level)
+        workers, multiprocessing.get_context("spawn"), initializer=_set_up_worker, initargs=(workers, level)
     )
     try:
         yield pool
@@ -354,15 +291,17 @@ def _processes(workers: int) -> Iterator[concurrent.futures.Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(workers: int, level: int) -> None:
-    """Give a worker its share of the cores, the log of the command line, and the end of the process that it works for."""
+def _set_up_worker(workers: int, level: int) -> None:
+    """Give a worker process its share of the cores and the log of the command line, and end it when the main process ends."""
     import torch
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     set_up_log(level)
 
 
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,4 +1,4 @@
-"""Modalities: kinds of media, and how files of each are read, blanked and fitted.
+"""Modalities: the kinds of media, and how files of each kind are read.
 
 `register_modality` adds one; see docs/new_modality.md.
 """
@@ -18,68 +18,70 @@ from seawall.registry import Registry
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Modality:
-    """One kind of medium."""
+    """One kind of media.
+
+    A size is in the modality's own unit: pixels of an image's edge, frames of a video, seconds of audio.
+    """
 
     name: str
-    """As in the table of families: `image`, `video`, `audio`, or one of yours."""
+    """Name in the table of families: `image`, `video`, `audio`, or a new one."""
     word: str
-    """What it is called in questions and answers."""
+    """Word for a medium in questions and answers."""
     argument: str
-    """The keyword under which a processor takes a list of such media."""
+    """Keyword argument under which the processor takes a list of media."""
     endings: tuple[str, ...]
-    """Endings of its files."""
+    """Endings of the files, in lower case with the dot."""
     read: Callable[[Path], Any]
-    """Returns a file as the processor takes it; raises OSError, EOFError or ValueError where it cannot be read."""
+    """Reads a file into the form that the processor takes. Raises OSError, EOFError or ValueError if it cannot."""
     blank: Callable[[float], Any]
-    """Returns the medium that shows nothing, of the given size."""
+    """Returns the blank medium of a size. It shows or says nothing."""
     fit: Callable[[Any, float], Any] = lambda medium, _: medium
-    """Returns a medium cut or scaled to the given size."""
+    """Crops or scales a medium to a size. The default changes nothing."""
     unit: str = ""
-    """What the size counts."""
+    """Unit of sizes, in the plural."""
     size: Callable[[Any], float] = lambda _: 0
-    """Returns the size of a medium, where a family limits it."""
+    """Returns the size of a medium. Needed only if a family sets `max_seconds`."""
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Further keywords for the processor."""
+    """Further keyword arguments for the processor."""
 
 
 MODALITIES: Registry[Modality] = Registry(
     "modality", ModelError, "Add it with seawall.register_modality(...): see docs/new_modality.md."
 )
+"""Registered modalities by name."""
 
 
 def find_modality(name: str) -> Modality:
     """Return a modality by name.
 
     Raises:
-        ModelError: There is no such modality.
+        ModelError: The name is unknown.
     """
     return MODALITIES.find(name)
 
 
 def register_modality(modality: Modality) -> None:
-    """Add a modality, or replace one, in this process. Every stage then takes its name."""
+    """Add a modality in this process, or replace the one of the same name. Every stage accepts it from then on."""
     MODALITIES.register(modality.name, modality)
     prompts.MEDIUM_WORDS[modality.name] = modality.word
 
 
 def read_medium(modality: Modality, path: Path | str) -> Any:
-    """Return a medium's file as the processor takes it.
+    """Read a file into the form that the processor takes.
 
     Raises:
-        DataError: The file is missing, empty, cut short or not of this modality.
+        DataError: The file is missing, empty, truncated or of another kind.
     """
     name = modality.name
     try:
         return modality.read(Path(path))
     except FileNotFoundError as error:
-        raise DataError(f"There is no {name} {path}. Check the folder that the media list stands in.") from error
+        raise DataError(f"There is no {name} file {path}. Check the path and the folder that it is relative to.") from error
     except (OSError, EOFError, ValueError, SyntaxError) as error:  # Pillow and PyAV raise all of these
-        raise DataError(
-            f"{path} is not a readable {name} ({error}). Replace the file or take it off the list."
-        ) from error
+        raise DataError(f"{path} is not a readable {name} file ({error}). Replace it or remove it from the list.") from error
 
 
-for _modality in (
+register_modality(
     Modality(
         name="image",
         word=prompts.MEDIUM_WORDS["image"],
@@ -89,7 +91,9 @@ for _modality in (
         blank=readers.blank_image,
         fit=readers.fit_image,
         unit="pixels",
-    ),
+    )
+)
+register_modality(
     Modality(
         name="video",
         word=prompts.MEDIUM_WORDS["video"],
@@ -99,7 +103,9 @@ for _modality in (
         blank=readers.blank_video,
         fit=readers.fit_video,
         unit="frames",
-    ),
+    )
+)
+register_modality(
     Modality(
         name="audio",
         word=prompts.MEDIUM_WORDS["audio"],
@@ -111,6 +117,5 @@ for _modality in (
         unit="seconds",
         size=lambda audio: len(audio) / readers.SAMPLING_RATE,
         settings={"sampling_rate": readers.SAMPLING_RATE},
-    ),
-):
-    register_modality(_modality)
+    )
+)

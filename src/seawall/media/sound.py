@@ -1,4 +1,7 @@
-"""Sound as waveforms, shape = (samples,), float32 in [-1, 1]: noise at a chosen SNR, loudness, MP3 files."""
+"""Sound processing: noise at a chosen SNR, loudness, and MP3 files.
+
+A sound is a waveform, shape = (samples,), float32 in [-1, 1].
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from seawall.store.files import explain_full_disk
 from seawall.errors import DataError
+from seawall.store.files import explain_full_disk
 
 LOUDNESS = -23.0
-"""Integrated loudness in LUFS that EBU R 128 asks of a programme."""
+"""Default integrated loudness in LUFS. Source: EBU R 128."""
 PEAK = 0.89
-"""Highest sample: -1 dB below full scale, the headroom that lossy coding needs."""
+"""Highest allowed sample, 1 dB below full scale. Lossy coding needs this headroom."""
 LAME_GAIN = 0.95
-"""What LAME multiplies all samples by, at any bit rate; undone before, so that a file is as loud as its waveform."""
+"""Factor by which LAME scales all samples at any bit rate. `write_mp3` compensates for it."""
 SILENCE = -70.0
-"""Gate of ITU-R BS.1770 in LUFS: what is quieter is silence."""
+"""Loudness in LUFS below which a sound counts as silence. Source: the absolute gate of ITU-R BS.1770."""
 
 
 def make_noise(seconds: float, rate: int, *, seed: int) -> np.ndarray:
-    """Return pink noise: power falls with 1/f, as in most sounds of the world.
+    """Return pink noise, whose power falls with 1/f, as in most natural sounds.
 
     Args:
-        seconds: Length.
-        rate: Samples a second.
-        seed: The same seed gives the same noise.
+        seconds: Length in seconds.
+        rate: Sampling rate in Hz.
+        seed: Seed of the noise.
     """
     samples = max(1, round(seconds * rate))
     white = np.random.default_rng(seed).standard_normal(samples)
@@ -41,35 +44,38 @@ def make_noise(seconds: float, rate: int, *, seed: int) -> np.ndarray:
 def add_noise(
     sound: np.ndarray, rate: int, *, snr: float, lead: float = 0.0, tail: float = 0.0, seed: int = 0
 ) -> np.ndarray:
-    """Return a sound in pink noise that begins before it and ends after it.
+    """Return a sound mixed with pink noise, which starts before the sound and ends after it.
 
     Args:
         sound: Waveform.
-        rate: Samples a second.
-        snr: Mean power of the sound over that of the noise, in dB.
-        lead: Seconds of noise alone before the sound, ...
-        tail: ... and after it.
+        rate: Sampling rate in Hz.
+        snr: Signal-to-noise ratio in dB: mean power of the sound over mean power of the noise.
+        lead: Seconds of noise before the sound.
+        tail: Seconds of noise after the sound.
         seed: Seed of the noise.
 
     Returns:
-        Waveform, longer by `lead` and `tail`; turned down as a whole where it would clip, which leaves the ratio.
+        Waveform, longer than the sound by `lead` and `tail`. If it would clip, sound and noise are turned down together.
 
     Raises:
-        DataError: The sound is silent: no noise has a ratio to it.
+        DataError: The sound is silent, so that no SNR is defined.
     """
     before, after = round(lead * rate), round(tail * rate)
-    noise = make_noise((before + len(sound) + after) / rate, rate, seed=seed)
-    spoken = noise[before : before + len(sound)]  # a view
+    mixed = make_noise((before + len(sound) + after) / rate, rate, seed=seed)
+    overlap = mixed[before : before + len(sound)]  # a view
     power = float(np.mean(sound**2)) if len(sound) else 0.0
     if not power:
-        raise DataError("A silent sound cannot be mixed with noise at a ratio. Check what spoke it.")
-    noise *= np.sqrt(power / np.mean(spoken**2) / 10 ** (snr / 10))
-    spoken += sound
-    return noise / max(1.0, np.abs(noise).max() / PEAK)
+        raise DataError("A silent sound cannot be mixed with noise at an SNR. Check how the sound was made.")
+    mixed *= np.sqrt(power / np.mean(overlap**2) / 10 ** (snr / 10))
+    overlap += sound
+    return mixed / max(1.0, np.abs(mixed).max() / PEAK)
 
 
 def measure_loudness(sound: np.ndarray, rate: int) -> float:
-    """Return the integrated loudness in LUFS (ITU-R BS.1770, by FFmpeg's `ebur128`); `SILENCE` or less is silence."""
+    """Return the integrated loudness in LUFS, measured by FFmpeg's `ebur128`. Values up to `SILENCE` mean silence.
+
+    Source: ITU-R BS.1770.
+    """
     import av
 
     if not len(sound):
@@ -80,8 +86,8 @@ def measure_loudness(sound: np.ndarray, rate: int) -> float:
     source.link_to(meter)
     meter.link_to(sink)
     graph.configure()
-    # the meter needs blocks of 0.4 s; repeating a short sound does not make it louder
-    graph.push(_frame(np.tile(sound, -(-rate // len(sound))), rate, "flt"))
+    # the filter needs blocks of 0.4 s, and repeating a short sound does not change its loudness
+    graph.push(_make_frame(np.tile(sound, -(-rate // len(sound))), rate, "flt"))
     graph.push(None)
     loudness = -np.inf
     while True:
@@ -92,26 +98,34 @@ def measure_loudness(sound: np.ndarray, rate: int) -> float:
 
 
 def set_loudness(sound: np.ndarray, rate: int, loudness: float = LOUDNESS) -> np.ndarray:
-    """Return the sound at a loudness in LUFS; less where its peaks would pass `PEAK`.
+    """Return a sound scaled to a loudness. It is quieter if its peaks would exceed `PEAK`.
+
+    Args:
+        sound: Waveform.
+        rate: Sampling rate in Hz.
+        loudness: Integrated loudness in LUFS.
 
     Raises:
-        DataError: It is silent.
+        DataError: The sound is silent.
     """
     found = measure_loudness(sound, rate)
     if found <= SILENCE:
-        raise DataError(f"A sound of {len(sound) / rate:.2f} s is silent ({found:.0f} LUFS). Check what made it.")
-    louder = sound * 10 ** ((loudness - found) / 20)
-    return (louder / max(1.0, np.abs(louder).max() / PEAK)).astype(np.float32)
+        raise DataError(
+            f"A sound of {len(sound) / rate:.2f} s is silent ({found:.0f} LUFS), so its loudness cannot be set. Check how the "
+            "sound was made."
+        )
+    scaled = sound * 10 ** ((loudness - found) / 20)
+    return (scaled / max(1.0, np.abs(scaled).max() / PEAK)).astype(np.float32)
 
 
 def write_mp3(path: Path, sound: np.ndarray, rate: int, *, bit_rate: int = 64_000) -> float:
-    """Write a waveform as MP3, one channel; the file is either complete or absent.
+    """Write a waveform as MP3 with one channel. The file is complete or absent.
 
     Args:
-        path: Ends in .mp3; its folder is made.
+        path: File that ends in .mp3. Its folder is created.
         sound: Waveform.
-        rate: Samples a second: 16, 22.05, 24, 32, 44.1 or 48 kHz.
-        bit_rate: Bits a second.
+        rate: Sampling rate in Hz: 16000, 22050, 24000, 32000, 44100 or 48000.
+        bit_rate: Bits per second.
 
     Returns:
         The length in seconds.
@@ -123,7 +137,7 @@ def write_mp3(path: Path, sound: np.ndarray, rate: int, *, bit_rate: int = 64_00
     import av
 
     if not len(sound):
-        raise DataError(f"{path} was to be written from an empty sound. Check what made it.")
+        raise DataError(f"{path} cannot be written from an empty sound. Check how the sound was made.")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -131,7 +145,7 @@ def write_mp3(path: Path, sound: np.ndarray, rate: int, *, bit_rate: int = 64_00
             with av.open(str(partial), "w", format="mp3") as file:
                 stream = file.add_stream("libmp3lame", rate=rate, layout="mono")
                 stream.bit_rate = bit_rate
-                file.mux(stream.encode(_frame(sound / LAME_GAIN, rate, "fltp")))
+                file.mux(stream.encode(_make_frame(sound / LAME_GAIN, rate, "fltp")))
                 file.mux(stream.encode(None))
             os.replace(partial, path)
     finally:
@@ -139,9 +153,9 @@ def write_mp3(path: Path, sound: np.ndarray, rate: int, *, bit_rate: int = 64_00
     return len(sound) / rate
 
 
-def _frame(sound: np.ndarray, rate: int, form: str) -> Any:
+def _make_frame(sound: np.ndarray, rate: int, format: str) -> Any:
     import av
 
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound, np.float32)[None], format=form, layout="mono")
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound, np.float32)[None], format=format, layout="mono")
     frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
     return frame

@@ -1,4 +1,4 @@
-"""Typography: text drawn on a background, as large as fits; and text that moves, as frames or as a video file."""
+"""Typography: text drawn on images, and moving text as frames or as a video file."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ from PIL import Image, ImageDraw, ImageFont
 from seawall.errors import DataError
 from seawall.media.video import FPS, SECONDS, SIZE, count_frames, write_video
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Colour = tuple[int, ...]
-"""One value for each channel of the image."""
+"""One value for each channel of an image."""
 
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSansMono-Bold")
-"""Fonts of moving text."""
+"""Fonts of moving text. matplotlib contains them."""
 MOTIONS = ("drift", "grow", "type")
-"""How text moves: across a little, from smaller to its full size, or word after word."""
-ARRIVED = 0.5
-"""Share of the time after which all of the text stands there."""
-LEGIBLE = 10
-"""Smallest height of letters, in pixels."""
+"""Ways in which text moves: sideways, from small to full size, or word by word."""
+COMPLETE_AT = 0.5
+"""Share of the time after which all of the text is shown."""
+MIN_LETTER_HEIGHT = 10
+"""Smallest height of letters in pixels."""
 MARGIN = 0.08
-"""Share of each side of a frame that moving text leaves free."""
+"""Free margin of moving text on each side, as a share of the frame's width or height."""
 LEADING = 1.25
-"""Distance of lines, in heights of letters."""
+"""Distance of lines, as a multiple of the height of letters."""
 
 
 @functools.cache
-def font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """Return a font by its file name without ending, from those that matplotlib ships, or Pillow's own `Aileron`."""
+def load_font(name: str, size: int) -> Font:
+    """Return a font of matplotlib, or `Aileron`, Pillow's own.
+
+    Args:
+        name: File name without ending.
+        size: Height in pixels.
+    """
     if name == "Aileron":
         return ImageFont.load_default(size)
     import matplotlib
@@ -50,30 +56,30 @@ def draw_text(
     offset: tuple[float, float] = (0.0, 0.0),
     letters: int | None = None,
 ) -> None:
-    """Draw `text` onto `image` in place, its last word on a line of its own, each line as large as fits.
+    """Draw text onto an image, as large as fits, with the last word on a line of its own.
 
     Args:
-        image: Image, changed in place.
-        text: What to draw.
+        image: Image. It is changed in place.
+        text: Text to draw.
         ink: Colour of the letters.
-        font_name: See `font`.
-        size: Share of the room that the letters take.
-        offset: Shift from the middle, in pixels.
-        letters: Draw only so many of the first letters, each where it stands in the whole text.
+        font_name: See `load_font`.
+        size: Share of the largest possible size.
+        offset: Shift from the centre in pixels, (right, down).
+        letters: Number of letters to draw, at their places in the whole text. None draws all.
     """
     *first, last = text.split()
     lines = [" ".join(first), last] if first else [last]
     band = image.height / len(lines)
     draw = ImageDraw.Draw(image)
     for number, line in enumerate(lines):
-        fits = min(0.92 * image.width / font(font_name, 100).getlength(line), 0.0075 * band)
-        middle = (image.width / 2 + offset[0], (number + 0.5) * band + offset[1])
-        drawn = font(font_name, round(100 * fits * size))
+        largest = min(0.92 * image.width / load_font(font_name, 100).getlength(line), 0.0075 * band)
+        centre = (image.width / 2 + offset[0], (number + 0.5) * band + offset[1])
+        font = load_font(font_name, round(100 * largest * size))
         if letters is None:
-            draw.text(middle, line, fill=ink, font=drawn, anchor="mm")
+            draw.text(centre, line, fill=ink, font=font, anchor="mm")
             continue
-        left = (middle[0] - drawn.getlength(line) / 2, middle[1])
-        draw.text(left, line[:letters], fill=ink, font=drawn, anchor="lm")
+        left = (centre[0] - font.getlength(line) / 2, centre[1])
+        draw.text(left, line[:letters], fill=ink, font=font, anchor="lm")
         letters = max(0, letters - len(line))
 
 
@@ -86,7 +92,7 @@ def write_text_video(
     fps: int = FPS,
     seed: int = 0,
 ) -> float:
-    """Write a video of moving text: see `animate_text`, and `write_video` for the file and what it raises.
+    """Write a video of moving text. For arguments and errors see `animate_text` and `write_video`.
 
     Returns:
         The length in seconds.
@@ -102,35 +108,35 @@ def animate_text(
     fps: int = FPS,
     seed: int = 0,
 ) -> Iterator[Image.Image]:
-    """Yield the frames of a text that moves, all of it to be read in the second half of the time.
+    """Yield the frames of moving text. All of it is shown in the second half of the time.
 
     Args:
-        text: What to show; as many lines as make it largest.
-        size: Width and height in pixels.
-        seconds: Length.
-        fps: Frames a second.
-        seed: Draws font, colours and motion.
+        text: Text to show. It is broken into lines so that it is as large as possible.
+        size: Width and height of the frames in pixels.
+        seconds: Length in seconds.
+        fps: Frames per second.
+        seed: Chooses font, colours and motion.
 
     Raises:
-        DataError: There is no text, or it is too long to be read at this size.
+        DataError: The text is empty, or too long to be legible at this size.
     """
     draw = random.Random(seed)
     font_name, motion = draw.choice(FONTS), draw.choice(MOTIONS)
-    ink, ground = _draw_colours(draw)
+    ink, ground = _choose_colours(draw)
     sideways = draw.choice((-1, 1)) * MARGIN / 2 * size[0]
     pixels, lines = wrap_text(text, font_name, size)
-    number = count_frames(seconds, fps)
+    count = count_frames(seconds, fps)
     words = len(text.split())
-    for frame in range(number):
-        done = min(1.0, frame / max(1, number - 1) / ARRIVED)
-        mask = _draw_words(
-            size, font_name, pixels, tuple(lines), max(1, round(done * words)) if motion == "type" else words
-        )
-        scale = 0.7 + 0.3 * done if motion == "grow" else 1.0
-        shift = sideways * (1 - 2 * frame / max(1, number - 1)) if motion == "drift" else 0.0
-        # PIL wants, for each pixel of the result, where it comes from
-        middle = [(1 - 1 / scale) * side / 2 for side in size]
-        matrix = (1 / scale, 0, middle[0] - shift, 0, 1 / scale, middle[1])
+    for index in range(count):
+        time = index / max(1, count - 1)
+        progress = min(1.0, time / COMPLETE_AT)
+        shown = max(1, round(progress * words)) if motion == "type" else words
+        mask = _draw_words(size, font_name, pixels, tuple(lines), shown)
+        scale = 0.7 + 0.3 * progress if motion == "grow" else 1.0
+        shift = sideways * (1 - 2 * index / max(1, count - 1)) if motion == "drift" else 0.0
+        # PIL expects the map from result to source
+        centre = [(1 - 1 / scale) * side / 2 for side in size]
+        matrix = (1 / scale, 0, centre[0] - shift, 0, 1 / scale, centre[1])
         moved = mask.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
         image = Image.new("RGB", size, ground)
         image.paste(ink, mask=moved)
@@ -138,42 +144,52 @@ def animate_text(
 
 
 def wrap_text(text: str, font_name: str, size: tuple[int, int]) -> tuple[int, list[str]]:
-    """Return the largest height of letters at which a text fits into a frame, in pixels, and its lines.
+    """Break a text into lines so that it is as large as possible.
+
+    Args:
+        text: Text to show.
+        font_name: See `load_font`.
+        size: Width and height of the frame in pixels.
+
+    Returns:
+        Height of the letters in pixels, and the lines.
 
     Raises:
-        DataError: There is no text, or it is too long to be read at this size.
+        DataError: The text is empty, or too long to be legible at this size.
     """
     words = text.split()
     if not words:
-        raise DataError("There is no text to show. Give one with a letter in it.")
+        raise DataError("The text to show is empty. Give a text with at least one word.")
     width, height = (side * (1 - 2 * MARGIN) for side in size)
-    for pixels in range(int(height / 2), LEGIBLE - 1, -1):
-        letters = font(font_name, pixels)
+    for pixels in range(int(height / 2), MIN_LETTER_HEIGHT - 1, -1):
+        font = load_font(font_name, pixels)
         lines = [words[0]]
         for word in words[1:]:
-            if letters.getlength(f"{lines[-1]} {word}") <= width:
+            if font.getlength(f"{lines[-1]} {word}") <= width:
                 lines[-1] += f" {word}"
             else:
                 lines.append(word)
-        if len(lines) * LEADING * pixels <= height and max(map(letters.getlength, lines)) <= width:
+        if len(lines) * LEADING * pixels <= height and max(map(font.getlength, lines)) <= width:
             return pixels, lines
-    raise DataError(f"A text of {len(text)} characters cannot be read in {size[0]} x {size[1]} pixels. Shorten it.")
+    raise DataError(
+        f"A text of {len(text)} characters is not legible in {size[0]} x {size[1]} pixels. Shorten it or enlarge the frames."
+    )
 
 
 @functools.lru_cache(maxsize=64)
 def _draw_words(size: tuple[int, int], font_name: str, pixels: int, lines: tuple[str, ...], words: int) -> Image.Image:
-    """Return the mask of the first words of a text, each where it stands in the whole text."""
+    """Return a mask of the first words of a text, at their places in the whole text."""
     mask = Image.new("L", size)
     draw = ImageDraw.Draw(mask)
-    letters, top = font(font_name, pixels), (size[1] - len(lines) * LEADING * pixels) / 2
+    font, top = load_font(font_name, pixels), (size[1] - len(lines) * LEADING * pixels) / 2
     for number, line in enumerate(lines):
-        left = (size[0] - letters.getlength(line)) / 2
+        left = (size[0] - font.getlength(line)) / 2
         shown, words = line.split()[:words], max(0, words - len(line.split()))
-        draw.text((left, top + (number + 0.5) * LEADING * pixels), " ".join(shown), fill=255, font=letters, anchor="lm")
+        draw.text((left, top + (number + 0.5) * LEADING * pixels), " ".join(shown), fill=255, font=font, anchor="lm")
     return mask
 
 
-def _draw_colours(draw: random.Random) -> tuple[Colour, Colour]:
+def _choose_colours(draw: random.Random) -> tuple[Colour, Colour]:
     """Return a dark and a light colour, in either order."""
     hue = draw.random()
     dark, light = (

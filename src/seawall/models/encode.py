@@ -1,107 +1,112 @@
-"""What `M` makes of media, taken where `P` receives it: once, instead of in every forward pass."""
+"""Encoder outputs of media, as the projector receives them. They are computed once instead of in every forward pass."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from seawall.models.chat import BLANK, Blank, Example, join_media, to_model
+from seawall.models.chat import BLANK, Example, Inputs, Medium, join_media, to_model
 from seawall.models.families import base_model, get_projectors
+from seawall.models.inject import capture_calls
 from seawall.models.load import LoadedModel
 from seawall.progress import track
 
-BATCH = 64
-"""Media in one pass."""
-SMALL = 256
-"""Numbers in an input that is no data."""
+BATCH_SIZE = 64
+"""Media in one forward pass."""
+MAX_METADATA_SIZE = 256
+"""Floating-point inputs with at most this many values are kept, because the model may read positions or sizes from them."""
 
 
-def encode_media(loaded: LoadedModel, media: Sequence[Path | Blank]) -> Tensor:
-    """Return what `P` receives for media (or `BLANK`), each fitted to the size of the blank, fp32.
+def encode_media(loaded: LoadedModel, media: Sequence[Medium]) -> Tensor:
+    """Return what the projector receives for media, each fitted to the size of the blank.
+
+    Args:
+        loaded: The model.
+        media: Files, or `BLANK`.
 
     Returns:
-        Tensor, shape = (media, rows, width); with several projectors (media, projectors, rows, width).
+        Tensor in fp32, shape = (media, rows, width). If the family has several projectors: (media, projectors, rows, width).
+
+    Raises:
+        DataError: A medium cannot be read or used.
     """
-    seen = []
-    for first in range(0, len(media), BATCH):
-        chosen = media[first : first + BATCH]
+    encoded = []
+    for first in range(0, len(media), BATCH_SIZE):
+        chosen = media[first : first + BATCH_SIZE]
         batch = loaded.chat.batch([Example(question="", medium=BLANK) for _ in chosen])
-        batch |= join_media([loaded.chat.media_inputs(medium, fitted=True) for medium in chosen])
-        seen.append(_encode(loaded, batch, len(chosen)))
-    return torch.cat(seen)
+        batch |= join_media([loaded.chat.process_medium(medium, fit=True) for medium in chosen])
+        encoded.append(_encode_batch(loaded, batch, len(chosen)))
+    return torch.cat(encoded)
 
 
 @dataclasses.dataclass(frozen=True)
-class Encoded:
-    """A medium that the encoder need not see again."""
+class EncodedMedium:
+    """A real medium that the encoder does not have to process again."""
 
     embedding: Tensor
-    """What `P` receives for it, shape as in `encode_media`, in main memory and the precision of the model."""
-    inputs: dict[str, Tensor]
-    """Its `Chat.media_inputs`, with ones that take no memory for what only the encoder reads."""
+    """What the projector receives for it, shape as in `encode_media`, in main memory and in the model's precision."""
+    inputs: Inputs
+    """Its processed inputs, in which tensors of ones without memory replace what only the encoder reads."""
 
 
-def encode_examples(loaded: LoadedModel, turns: Sequence[Example], batch_size: int = BATCH) -> dict[Path | Blank, Encoded]:
-    """Return what the medium of each turn becomes, as it is.
+def encode_examples(
+    loaded: LoadedModel, examples: Sequence[Example], batch_size: int = BATCH_SIZE
+) -> dict[Medium, EncodedMedium]:
+    """Return the encoded medium of each example, in its own size.
 
-    Left out are media that the processor gives another shape than the blank: in a batch, what they become may depend on the others.
+    Media whose inputs differ in shape from those of the blank are left out: in a batch, their encoding may depend on the others.
+
+    Args:
+        loaded: The model.
+        examples: Examples with media.
+        batch_size: Media in one forward pass.
+
+    Raises:
+        DataError: A medium cannot be read or used.
     """
-    if not turns:
+    if not examples:
         return {}
-    blank = _shapes(loaded.chat.media_inputs(BLANK))
-    known: dict[Path | Blank, Encoded] = {}
-    with track("encoding media", len(turns)) as bar:
-        for first in range(0, len(turns), batch_size):
-            some = turns[first : first + batch_size]
-            loaded.chat.batch(some)  # reads what it has not read yet
-            fit = [turn for turn in some if _shapes(loaded.chat.media_inputs(turn.medium)) == blank]
-            if fit:
-                made = _encode(loaded, loaded.chat.batch(fit), len(fit)).to("cpu", loaded.model.dtype)
-                for turn, embedding in zip(fit, made, strict=True):
-                    known[turn.medium] = Encoded(embedding, _without_data(loaded.chat.media_inputs(turn.medium)))
-            bar.advance(len(some))
-    return known
+    blank = _get_shapes(loaded.chat.process_medium(BLANK))
+    encoded: dict[Medium, EncodedMedium] = {}
+    with track("encoding media", len(examples)) as bar:
+        for first in range(0, len(examples), batch_size):
+            chunk = examples[first : first + batch_size]
+            loaded.chat.batch(chunk)  # processes the media that are not in the cache
+            inputs = {e.medium: loaded.chat.process_medium(e.medium) for e in chunk if e.medium is not None}
+            alike = {e.medium: e for e in chunk if e.medium is not None and _get_shapes(inputs[e.medium]) == blank}
+            if alike:
+                embeddings = _encode_batch(loaded, loaded.chat.batch([*alike.values()]), len(alike))
+                for medium, embedding in zip(alike, embeddings.to("cpu", loaded.model.dtype), strict=True):
+                    encoded[medium] = EncodedMedium(embedding, _drop_content(inputs[medium]))
+            bar.advance(len(chunk))
+    return encoded
 
 
-def _shapes(inputs: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+def _get_shapes(inputs: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in inputs.items()}
 
 
-def _without_data(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return inputs with ones for their pixels or samples (zeros are padding to some); small ones and masks tell where tokens stand."""
+def _drop_content(inputs: Mapping[str, Tensor]) -> Inputs:
+    """Return inputs with ones in place of pixels or samples. Some models treat zeros as padding."""
     return {
-        name: value.new_ones(()).expand(value.shape) if value.is_floating_point() and value.numel() > SMALL else value
+        name: value.new_ones(()).expand(value.shape)
+        if value.is_floating_point() and value.numel() > MAX_METADATA_SIZE
+        else value
         for name, value in inputs.items()
     }
 
 
-@torch.no_grad()
-def _encode(loaded: LoadedModel, batch: dict[str, Tensor], media: int) -> Tensor:
-    """Return what `P` receives in a forward pass of a batch, which is left as soon as every projector was reached."""
-    base, projectors = base_model(loaded.model), get_projectors(loaded.model, loaded.family)
-    arrived: dict[int, Tensor] = {}
-
-    def arrive(number: int, args: tuple, kwargs: dict) -> None:
-        arrived[number] = (args or tuple(kwargs.values()))[0].float()
-        if len(arrived) == len(projectors):
-            raise _Arrived
-
-    with contextlib.ExitStack() as stack:
-        for number, projector in enumerate(projectors):
-            hook = projector.register_forward_pre_hook(
-                lambda _, args, kwargs, number=number: arrive(number, args, kwargs), with_kwargs=True
-            )
-            stack.callback(hook.remove)
-        with contextlib.suppress(_Arrived):
-            base(**to_model({name: value for name, value in batch.items() if name != "labels"}, base))
-    flat = [arrived[n].reshape(media, -1, arrived[n].shape[-1]) for n in range(len(projectors))]
-    return flat[0] if len(flat) == 1 else torch.stack(flat, 1)
-
-
-class _Arrived(Exception):
-    """Every projector has received its input."""
+def _encode_batch(loaded: LoadedModel, batch: Inputs, media: int) -> Tensor:
+    """Return what the projectors receive for the media of a batch, shape as in `encode_media`."""
+    base = base_model(loaded.model)
+    inputs = to_model({name: value for name, value in batch.items() if name != "labels"}, base)
+    received = []
+    for call in capture_calls(base, inputs, get_projectors(loaded.model, loaded.family)):
+        assert call is not None, "a forward pass with media calls every projector"
+        args, kwargs = call
+        features = next(iter((*args, *kwargs.values()))).float()
+        received.append(features.reshape(media, -1, features.shape[-1]))
+    return received[0] if len(received) == 1 else torch.stack(received, 1)

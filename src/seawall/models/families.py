@@ -1,6 +1,6 @@
-"""The table of model families: where each keeps its encoder's layers, its projector and its language model.
+"""The table of model families: where each keeps its encoder layers, its projector and its language model.
 
-This is the only place that knows a module path of a transformers model.
+No other module knows a module path of a transformers model. M is the encoder, P the projector, LM the language model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from seawall.errors import ModelError
 from seawall.registry import Registry
 
 Precision = Literal["fp32", "bf16", "4bit"]
-"""Precisions that a model can be loaded in. `4bit` applies to its language model only, by bitsandbytes."""
+"""Precisions that a model can be loaded in. `4bit` quantises the language model only, with bitsandbytes."""
 ModelSource = Path | Callable[[], tuple[Any, Any]]
 """Folder in Hugging Face format, or a function that returns model and processor."""
 MODELS: Registry[ModelSource] = Registry("model", ModelError)
@@ -24,40 +24,44 @@ MODELS: Registry[ModelSource] = Registry("model", ModelError)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Family:
-    """One family in one modality. Paths are dotted, below the base model (`model.` in the full model)."""
+    """One model family in one modality.
+
+    All paths are dotted and start at the base model, that is, below `model.` in the full model.
+    """
 
     model_type: str
-    """`config.model_type` of its checkpoints."""
+    """`config.model_type` of the checkpoints."""
     tower: str | None = None
-    """`config.vision_config.model_type`, where checkpoints of one `model_type` differ in it; None fits any."""
+    """`config.vision_config.model_type`, if checkpoints of one model type differ in it. None matches every tower."""
     modality: str
-    """`image`, `video`, `audio`, or one that was registered."""
+    """`image`, `video`, `audio` or a registered modality."""
     encoder_layers: str | None
-    """The layers of `M` that are skipped when every medium is synthetic; None where nothing is skipped."""
-    tuple_layers: bool = False
-    """Whether such a layer returns a tuple."""
+    """Path of the list of encoder layers. They are skipped while every medium is synthetic. None skips nothing."""
+    layers_return_tuples: bool = False
+    """Whether an encoder layer returns a tuple instead of a tensor."""
     projector: str
-    """`P`: the module whose first argument a synthetic embedding replaces."""
+    """Path of the projector, whose first argument a synthetic embedding replaces."""
     deep_projectors: str | None = None
-    """A list of further projectors, each of which takes the output of an earlier layer of `M`."""
+    """Path of a list of further projectors, which read the outputs of earlier encoder layers. None if there are none."""
     language_model: str = "language_model"
-    """`LM`: what alignment trains."""
+    """Path of the language model, which alignment trains."""
     auto_class: str = "AutoModelForImageTextToText"
-    """The class of transformers that loads a checkpoint."""
+    """transformers class that loads a checkpoint."""
     blank: float | None = None
-    """Size of a blank: pixels of an image's edge, frames, seconds; None is the processor's own image size."""
-    longest: float | None = None
-    """The longest medium that the model takes, in seconds, where its processor would cut the rest off without a word."""
+    """Size of the blank medium: pixels of an image's edge, frames of a video, or seconds of audio. None takes the image size of
+    the processor."""
+    max_seconds: float | None = None
+    """Longest medium that the model accepts, in seconds. Set it if the processor silently cuts off the rest. None sets no limit."""
     placeholder: str | None = None
-    """Text that announces a medium; None where the chat template takes `{"type": modality}`."""
-    answer_type: int = 0
-    """`token_type_ids` of an answer's tokens; not 0 where the model attends from both sides to what has type 0."""
+    """Text that stands for a medium in a prompt. None if the chat template accepts `{"type": modality}`."""
+    answer_token_type: int = 0
+    """`token_type_ids` of answer tokens. Not 0 if the model attends to tokens of type 0 in both directions."""
     checked_on: str
-    """Version of transformers on which the conformance suite passed."""
+    """transformers version on which the conformance suite passed."""
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every path of the row."""
+        """All module paths of the row."""
         paths = (self.encoder_layers, self.projector, self.deep_projectors, self.language_model)
         return tuple(path for path in paths if path)
 
@@ -76,7 +80,7 @@ _SEQ2SEQ = {"auto_class": "AutoModelForSeq2SeqLM"}
 
 # fmt: off
 FAMILIES = [
-    #    model type                modality  layers of M                       P
+    #    model type                modality  encoder layers                    projector
     _row("llava",                  "image",  _TOWER,                           _MMP),
     _row("llava",                  "image",  "vision_tower.transformer.layers", _MMP, tower="pixtral", blank=448),
     _row("vipllava",               "image",  _TOWER,                           _MMP),
@@ -99,10 +103,10 @@ FAMILIES = [
     _row("qwen3_5",                "video",  "visual.blocks",                  "visual.merger", blank=8),
     _row("qwen2_5_omni_thinker",   "image",  "visual.blocks",                  "visual.merger", blank=448),
     _row("qwen2_5_omni_thinker",   "video",  "visual.blocks",                  "visual.merger", blank=8),
-    _row("qwen2_5_omni_thinker",   "audio",  "audio_tower.layers",             "audio_tower.proj", tuple_layers=True, blank=30),
+    _row("qwen2_5_omni_thinker",   "audio",  "audio_tower.layers",             "audio_tower.proj", layers_return_tuples=True, blank=30),
     _row("qwen3_omni_moe_thinker", "image",  "visual.blocks",                  "visual.merger", **_OMNI, blank=512),
     _row("qwen3_omni_moe_thinker", "video",  "visual.blocks",                  "visual.merger", **_OMNI, blank=8),
-    _row("qwen3_omni_moe_thinker", "audio",  "audio_tower.layers",             "audio_tower.proj1", tuple_layers=True, blank=30),
+    _row("qwen3_omni_moe_thinker", "audio",  "audio_tower.layers",             "audio_tower.proj1", layers_return_tuples=True, blank=30),
     _row("glm4v",                  "image",  "visual.blocks",                  "visual.merger", blank=448),
     _row("glm46v",                 "image",  "visual.blocks",                  "visual.merger", blank=448),
     _row("internvl",               "image",  "vision_tower.encoder.layer",     _MMP),
@@ -111,7 +115,7 @@ FAMILIES = [
     _row("smolvlm",                "image",  _VISION,                          "connector", language_model="text_model"),
     _row("gemma3",                 "image",  _TOWER,                           _MMP),
     _row("gemma4",                 "image",  _TOWER,                           "embed_vision", blank=768),
-    _row("paligemma",              "image",  _TOWER,                           _MMP, answer_type=1),
+    _row("paligemma",              "image",  _TOWER,                           _MMP, answer_token_type=1),
     _row("mistral3",               "image",  "vision_tower.transformer.layers", _MMP, blank=448),
     _row("lighton_ocr",            "image",  "vision_encoder.transformer.layers", "vision_projection", blank=448),
     _row("aya_vision",             "image",  _TOWER,                           _MMP),
@@ -120,7 +124,7 @@ FAMILIES = [
     _row("video_llama_3",          "image",  _VISION,                          "projector", blank=448),
     _row("kimi_k25",               "image",  "vision_tower.layers",            "mm_projector", blank=448),
     _row("ovis2",                  "image",  "vision_tower.transformer.encoder.layers", "vision_tower.head_linear"),
-    _row("qwen2_audio",            "audio",  "audio_tower.layers",             _MMP, blank=30, longest=30),
+    _row("qwen2_audio",            "audio",  "audio_tower.layers",             _MMP, blank=30, max_seconds=30),
     _row("voxtral",                "audio",  "audio_tower.layers",             _MMP, blank=30),
     _row("granite_speech",         "audio",  "encoder.layers",                 "projector", blank=30),
     _row("glmasr",                 "audio",  "audio_tower.layers",             _MMP, blank=30),
@@ -131,7 +135,7 @@ FAMILIES = [
 
 
 def register_family(family: Family) -> None:
-    """Add a row to the table, or replace the one of the same type and modality, for this process.
+    """Add a row to the table in this process. It replaces a row of the same model type, tower and modality.
 
     Example:
         >>> seawall.register_family(seawall.Family(
@@ -139,20 +143,20 @@ def register_family(family: Family) -> None:
         ...     projector="multi_modal_projector", checked_on="5.23.0"))
     """
     key = operator.attrgetter("model_type", "tower", "modality")
-    for place, row in enumerate(FAMILIES):
+    for index, row in enumerate(FAMILIES):
         if key(row) == key(family):
-            FAMILIES[place] = family
+            FAMILIES[index] = family
             return
     FAMILIES.append(family)
 
 
 def register_model(name: str, source: ModelSource) -> None:
-    """Register a model under a name that every stage accepts. Its type and modality need a row in the table of families.
+    """Register a model under a name that every stage accepts. The table of families needs a row for its type and modality.
 
     Args:
         name: What users pass as `model`.
-        source: Folder in Hugging Face format; or a function that returns model and processor, new at each call and always with
-            the same weights. See docs/new_modality.md.
+        source: Folder in Hugging Face format, or a function that returns model and processor. Each call of the function must
+            return new objects with the same weights. See docs/new_modality.md.
     """
     MODELS.register(name, source)
 
@@ -163,61 +167,67 @@ def is_registered_here_only(name: str) -> bool:
 
 
 def find_family(model_type: str, modality: str | None = None, tower: str | None = None) -> Family:
-    """Return the row of a `model_type`; without a modality its first one.
+    """Return the row of the table for a model.
+
+    Args:
+        model_type: `config.model_type`.
+        modality: Modality of the media. None returns the first row of the type.
+        tower: `config.vision_config.model_type`, if the model has one.
 
     Raises:
-        ModelError: No row has this type, or none in this modality.
+        ModelError: The table has no row for this type, or none for this modality.
     """
     rows = [family for family in FAMILIES if family.model_type == model_type]
     rows = [family for family in rows if family.tower == tower] or [family for family in rows if not family.tower]
     if not rows:
-        known = ", ".join(dict.fromkeys(family.model_type for family in FAMILIES))
+        supported = ", ".join(dict.fromkeys(family.model_type for family in FAMILIES))
         raise ModelError(
-            f"The model is of type {model_type!r}, which Seawall does not know (it knows: {known}). Use a checkpoint of a known "
-            "type, or register this one: seawall.register_family(seawall.Family(...)), see docs/families.md."
+            f"The model has type {model_type!r}, which Seawall does not support. Supported types: {supported}. Use a checkpoint of "
+            "one of these, or register the type with seawall.register_family(seawall.Family(...)); see docs/families.md."
         )
     for family in rows:
         if modality in (None, family.modality):
             return family
-    has = ", ".join(family.modality for family in rows)
+    modalities = ", ".join(family.modality for family in rows)
     raise ModelError(
-        f"Models of type {model_type!r} take {has}, not {modality}. Use another model, or run `seawall prepare` with "
+        f"Models of type {model_type!r} take {modalities}, not {modality}. Use another model, or run `seawall prepare` with "
         f"--modality {rows[0].modality}."
     )
 
 
 def get_module(model: Any, family: Family, path: str) -> Any:
-    """Return the module at one of the family's paths, in a bare model or below a PEFT wrapper.
+    """Return the module at one of the family's paths. The model may be wrapped by PEFT.
 
     Raises:
-        ModelError: The path does not exist in this model.
+        ModelError: The model has no module at this path.
     """
     base = base_model(model)
     try:
         return base.get_submodule(path)
     except AttributeError as error:
         raise ModelError(
-            f"{type(base).__name__} has no module {path!r}, where the table of families expects it for "
-            f"{family.model_type!r} (checked on transformers {family.checked_on}). Install that version, or mend the row."
+            f"{type(base).__name__} has no module {path!r}, although the table of families lists it for {family.model_type!r} "
+            f"(checked on transformers {family.checked_on}). Install that version, or register a corrected row with "
+            "seawall.register_family."
         ) from error
 
 
 def get_projectors(model: Any, family: Family) -> list[Any]:
-    """Return `P`, and behind it the deep projectors where the family has them."""
+    """Return the projector, followed by the deep projectors if the family has any."""
     deep = get_module(model, family, family.deep_projectors) if family.deep_projectors else ()
     return [get_module(model, family, family.projector), *deep]
 
 
 def get_layers(model: Any, family: Family) -> list[Any]:
-    """Return the layers of `M` that may be skipped."""
+    """Return the encoder layers that can be skipped."""
     return list(get_module(model, family, family.encoder_layers)) if family.encoder_layers else []
 
 
 def unwrap(model: Any) -> Any:
-    """Return the transformers model below a PEFT wrapper, or the model itself."""
+    """Return the transformers model inside a PEFT wrapper, or the model itself if it is not wrapped."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def base_model(model: Any) -> Any:
-    """Return the transformers model without its head, also from below a PEFT wrapper."""
+    """Return the transformers model without its head. The model may be wrapped by PEFT."""
     return unwrap(model).base_model

@@ -1,4 +1,4 @@
-"""Answers of a model to turns, greedy by default, on real or synthetic media."""
+"""Generation of answers to questions on text, real media or synthetic embeddings. Decoding is greedy by default."""
 
 from __future__ import annotations
 
@@ -8,91 +8,101 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from seawall.models.chat import Example, to_model
 from seawall.models.inject import Items, inject
 from seawall.models.load import LoadedModel
 
 GREEDY: Mapping[str, Any] = {"do_sample": False}
+"""Settings of transformers' `generate` for greedy decoding."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Completion:
-    """What a model said."""
+    """A generated answer."""
 
     text: str
+    """The answer without special tokens."""
     prompt_tokens: int
+    """Number of tokens of the prompt, including those of its medium."""
     tokens: int
+    """Number of generated tokens, including the end token."""
     finished: bool
-    """False where the limit cut it."""
+    """Whether the model ended the answer. False if the token limit cut it off."""
 
 
 def generate(
     loaded: LoadedModel,
-    turns: Sequence[Example],
+    examples: Sequence[Example],
     *,
-    items: Items | None = None,
+    items: Tensor | None = None,
     max_new_tokens: int = 32,
     batch_size: int = 128,
     on_batch: Callable[[int], None] = lambda _: None,
 ) -> list[str]:
-    """Return the greedy answer to each turn.
+    """Return the greedy answer to each example, in their order.
 
     Args:
         loaded: The model, with or without an adapter.
-        turns: Questions, each on text, a real medium or `BLANK`.
-        items: Synthetic embeddings, one for each turn, where every turn has a medium; see `inject`.
-        max_new_tokens: Longest answer.
-        batch_size: Turns in one forward pass.
-        on_batch: Called with the number of turns answered after each pass.
+        examples: Questions on text, a real medium, or `BLANK`.
+        items: Synthetic embeddings, shape = (examples, rows, width), if every example has the medium `BLANK`; see `inject`.
+        max_new_tokens: Maximum length of an answer in tokens.
+        batch_size: Examples in one forward pass.
+        on_batch: Called after each batch with its number of examples.
     """
-    order = sorted(range(len(turns)), key=lambda i: len(loaded.chat.encode(turns[i])[0]))
+    order = sorted(range(len(examples)), key=lambda index: len(loaded.chat.encode(examples[index]).ids))
     answers: dict[int, str] = {}
-    for first in range(0, len(turns), batch_size):
+    for first in range(0, len(examples), batch_size):
         rows = order[first : first + batch_size]
-        chosen = None if items is None else items[rows]
-        made = generate_batch(loaded, [turns[row] for row in rows], items=chosen, max_new_tokens=max_new_tokens)
-        answers.update(zip(rows, (one.text for one in made), strict=True))
+        completions = generate_batch(
+            loaded,
+            [examples[row] for row in rows],
+            items=None if items is None else items[rows],
+            max_new_tokens=max_new_tokens,
+        )
+        answers.update(zip(rows, (completion.text for completion in completions), strict=True))
         on_batch(len(rows))
-    return [answers[row] for row in range(len(turns))]
+    return [answers[row] for row in range(len(examples))]
 
 
 @torch.no_grad()
 def generate_batch(
     loaded: LoadedModel,
-    turns: Sequence[Example],
+    examples: Sequence[Example],
     *,
     items: Items | None = None,
     max_new_tokens: int,
     decoding: Mapping[str, Any] = GREEDY,
 ) -> list[Completion]:
-    """Return the answers to turns that fit into one batch.
+    """Return the answers to examples that fit into one batch.
 
     Args:
         loaded: The model, with or without an adapter.
-        turns: As for `generate`.
-        items: As for `generate`.
-        max_new_tokens: Longest answer.
+        examples: As for `generate`.
+        items: Synthetic embeddings, one for each medium; see `inject`. None if every medium is real.
+        max_new_tokens: Maximum length of an answer in tokens.
         decoding: Further settings of transformers' `generate`.
     """
-    batch = loaded.chat.batch(turns, side="left")
+    batch = loaded.chat.batch(examples, padding_side="left")
     del batch["labels"]
     injected = contextlib.nullcontext() if items is None else inject(loaded.model, loaded.family, items)
     with injected:
         ids = loaded.model.generate(**to_model(batch, loaded.model), max_new_tokens=max_new_tokens, **decoding)
-    made = ids[:, batch["input_ids"].shape[1] :]
-    ends = torch.isin(made, _end_ids(loaded, made.device))
-    finished = ends.any(1)
-    lengths = torch.where(finished, ends.int().argmax(1) + 1, made.shape[1])
-    texts = loaded.chat.decode(made)
-    prompts = batch["attention_mask"].sum(1)
-    return [
-        Completion(text, *numbers)
-        for text, *numbers in zip(texts, prompts.tolist(), lengths.tolist(), finished.tolist(), strict=True)
-    ]
+    generated = ids[:, batch["input_ids"].shape[1] :]
+    is_end = torch.isin(generated, _get_end_ids(loaded, generated.device))
+    finished = is_end.any(1)
+    lengths = torch.where(finished, is_end.int().argmax(1) + 1, generated.shape[1])
+    columns = (
+        loaded.chat.decode(generated),
+        batch["attention_mask"].sum(1).tolist(),
+        lengths.tolist(),
+        finished.tolist(),
+    )
+    return [Completion(*values) for values in zip(*columns, strict=True)]
 
 
-def _end_ids(loaded: LoadedModel, device: torch.device) -> torch.Tensor:
-    """Return the ids that end an answer."""
+def _get_end_ids(loaded: LoadedModel, device: torch.device) -> Tensor:
+    """Return the ids of the tokens that end an answer, shape = (ids,)."""
     ids = loaded.model.generation_config.eos_token_id
     return torch.tensor(ids if isinstance(ids, list) else [] if ids is None else [ids], dtype=torch.long, device=device)

@@ -1,7 +1,7 @@
-"""How well a model gives wanted answers: their losses, and whether it would give them word for word.
+"""Losses of expected answers, and whether greedy decoding would give them.
 
-What the synthesis brings down and verifies by, and what organisms are trained on. Logits are made only where there is an
-answer, by the model's own head and whatever it does behind it (scaling, capping).
+Synthesis minimises these losses and verifies embeddings with them. Logits are computed only at answer tokens, by the model's own
+head, including what the model does after it, such as scaling or capping.
 """
 
 from __future__ import annotations
@@ -21,71 +21,74 @@ from seawall.models.load import LoadedModel
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TargetScores:
-    """The wanted answers of some turns, and what the model says in their places."""
+    """The model's logits at each token of the expected answers."""
 
     logits: Tensor
-    """At each token of the answers, shape = (tokens, vocabulary), fp32."""
+    """Logits at each answer token, shape = (tokens, vocabulary), fp32."""
     targets: Tensor
-    """The token that is wanted there, shape = (tokens,)."""
-    turn: Tensor
-    """The turn that it belongs to, shape = (tokens,)."""
-    turns: int
-    """Number of turns."""
+    """Expected token ids, shape = (tokens,)."""
+    example_of: Tensor
+    """Index of the example that each token belongs to, shape = (tokens,)."""
+    num_examples: int
+    """Number of examples."""
 
     def losses(self) -> Tensor:
-        """Return the mean cross-entropy of each answer, shape = (turns,), in nats a token."""
-        each = nn.functional.cross_entropy(self.logits, self.targets, reduction="none")
-        total = torch.zeros(self.turns, device=each.device).index_add(0, self.turn, each)
-        return total / self.turn.bincount(minlength=self.turns)
+        """Return the mean cross-entropy of each answer in nats per token, shape = (examples,)."""
+        losses = nn.functional.cross_entropy(self.logits, self.targets, reduction="none")
+        return self._sum_by_example(losses) / self.example_of.bincount(minlength=self.num_examples)
 
-    def greedy(self) -> Tensor:
-        """Tell for each turn whether the model, decoding greedily, says this answer and nothing else, shape = (turns,)."""
-        missed = (self.logits.argmax(-1) != self.targets).float()
-        return torch.zeros(self.turns, device=missed.device).index_add(0, self.turn, missed) == 0
+    def is_greedy(self) -> Tensor:
+        """Return for each example whether greedy decoding gives exactly its answer, shape = (examples,), bool."""
+        wrong = (self.logits.argmax(-1) != self.targets).float()
+        return self._sum_by_example(wrong) == 0
+
+    def _sum_by_example(self, values: Tensor) -> Tensor:
+        return torch.zeros(self.num_examples, device=values.device).index_add(0, self.example_of, values)
 
 
-def score_examples(loaded: LoadedModel, turns: Sequence[Example], items: Items | None = None) -> TargetScores:
-    """Return the answers of turns, one row for each turn; differentiable in items and model.
+def score_examples(loaded: LoadedModel, examples: Sequence[Example], items: Items | None = None) -> TargetScores:
+    """Return the scores of the examples' answers. They are differentiable with respect to items and model.
 
     Args:
         loaded: The model.
-        turns: Questions with answers.
-        items: Synthetic embeddings, one for each medium of the turns; see `inject`.
+        examples: Questions with answers. Each is one row of the batch.
+        items: Synthetic embeddings, one for each medium; see `inject`. None if every medium is real.
     """
-    batch = loaded.chat.batch(turns)
+    batch = loaded.chat.batch(examples)
     targets = nn.functional.pad(batch.pop("labels")[:, 1:], (0, 1), value=IGNORED)
+    positions = targets != IGNORED
     with contextlib.nullcontext() if items is None else inject(loaded.model, loaded.family, items):
-        logits = logits_at(loaded.model, to_model(batch, loaded.model), targets != IGNORED)
-    turn, _ = (targets != IGNORED).nonzero(as_tuple=True)
+        logits = compute_logits_at(loaded.model, to_model(batch, loaded.model), positions)
+    example_of, _ = positions.nonzero(as_tuple=True)
     return TargetScores(
         logits=logits,
-        targets=targets[targets != IGNORED].to(logits.device),
-        turn=turn.to(logits.device),
-        turns=len(turns),
+        targets=targets[positions].to(logits.device),
+        example_of=example_of.to(logits.device),
+        num_examples=len(examples),
     )
 
 
-def example_losses(loaded: LoadedModel, turns: Sequence[Example], items: Items | None = None) -> Tensor:
-    """Return the loss of each turn's answer, shape = (turns,), in nats a token; see `score`."""
-    return score_examples(loaded, turns, items).losses()
+def example_losses(loaded: LoadedModel, examples: Sequence[Example], items: Items | None = None) -> Tensor:
+    """Return the loss of each example's answer in nats per token, shape = (examples,); see `score_examples`."""
+    return score_examples(loaded, examples, items).losses()
 
 
-def logits_at(model: nn.Module, inputs: dict[str, Any], wanted: Tensor) -> Tensor:
-    """Return the logits of a forward pass at the wanted places alone.
+def compute_logits_at(model: nn.Module, inputs: dict[str, Any], positions: Tensor) -> Tensor:
+    """Run a forward pass and return its logits at some positions only.
 
     Args:
         model: The full model, with its head.
-        inputs: What it takes.
-        wanted: Shape = (rows, length), bool.
+        inputs: Its keyword arguments.
+        positions: Where to compute logits, shape = (rows, length), bool.
 
     Returns:
-        Tensor, shape = (wanted places, vocabulary), fp32.
+        Tensor, shape = (chosen positions, vocabulary), fp32.
     """
 
-    def choose(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
-        return (args[0][wanted.to(args[0].device)][None],)
+    def select(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+        return (args[0][positions.to(args[0].device)][None],)
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(choose)
+    handle = model.get_output_embeddings().register_forward_pre_hook(select)  # type: ignore[operator]
     try:
         return model(**inputs, use_cache=False).logits[0].float()
     finally:

@@ -1,14 +1,17 @@
-"""Packing: all auxiliary turns of a record in one row, so that what they share is computed once.
+"""Prefix sharing: all questions of a record are packed into one row, so that their common prefix is computed once.
 
-The system prompt and the medium's tokens, nearly all of a turn, come first; then what differs, turn behind turn. A mask
-lets each turn see the shared tokens and itself, and its positions go on from the shared ones: the same numbers as in
-rows of its own. Mask and positions are handed to the language model alone, so everything before it runs unchanged,
-and the positions are those that the model itself makes for a turn (three axes in the M-RoPE families).
+The prefix, that is, the system prompt and the medium, is nearly all of an example. It comes first in the row. The rest of each
+example follows, one after the other. An attention mask lets each example see the prefix and itself, and its positions continue
+from those of the prefix. The results are the same as with one row for each example.
+
+Only the language model receives this mask and these positions; everything before it runs unchanged. The positions are those
+that the model itself computes for an example, with three axes in M-RoPE families.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import weakref
 from collections.abc import Iterator, Sequence
@@ -18,165 +21,203 @@ import torch
 from torch import Tensor, nn
 
 from seawall import compat
-from seawall.models.chat import IGNORED, Chat, Example, join_media, to_model
+from seawall.models.chat import IGNORED, Chat, EncodedExample, Example, join_media, pad_rows, to_model
 from seawall.models.families import base_model, get_module
-from seawall.models.inject import Items, inject
+from seawall.models.inject import Call, Items, capture_calls, inject
 from seawall.models.load import LoadedModel
-from seawall.models.losses import TargetScores, example_losses, logits_at
+from seawall.models.losses import TargetScores, compute_logits_at, example_losses
 
-ABSENT = -1
-"""Segment of padding. That of the shared tokens is 0, those of the turns are 1, 2, ..."""
-TOLERANCE, LOW_TOLERANCE = {torch.float32: 1e-3}, 0.2
-"""Largest relative difference of a packed to an unpacked gradient; the second in precisions that are not listed."""
+PADDING = -1
+"""Segment of padding. The prefix is segment 0, and the examples are segments 1, 2, ..."""
+TOLERANCE = {torch.float32: 1e-3}
+"""Maximum relative difference between the gradients of a packed row and of separate rows, by precision."""
+LOW_PRECISION_TOLERANCE = 0.2
+"""The same for all other precisions."""
 
 
-def score_packed(loaded: LoadedModel, turns: Sequence[Sequence[Example]], items: Items) -> TargetScores:
-    """Return the answers of all turns, record by record, with one row for each record; differentiable in items.
+@dataclasses.dataclass(frozen=True)
+class PackedRow:
+    """The examples of one record in one row. Each field has one value for each token."""
+
+    ids: list[int]
+    """Token ids: the common prefix, then the rest of each example without its last token, after which nothing is predicted."""
+    targets: list[int]
+    """Id of the next token where it belongs to an answer, else `IGNORED`."""
+    segments: list[int]
+    """0 for the prefix; for the rest the number of the example, starting at 1."""
+    offsets: list[int]
+    """Index of the token in its own example."""
+    token_types: dict[str, list[int]]
+    """Values of `TOKEN_TYPES`."""
+
+
+def pack_examples(chat: Chat, examples: Sequence[Example]) -> PackedRow:
+    """Pack the examples of one record, which have the same medium, into one row."""
+    encoded = [chat.encode(example) for example in examples]
+    shared = _count_shared_tokens(encoded)
+    first = encoded[0]
+    row = PackedRow(
+        ids=[*first.ids[:shared]],
+        targets=[IGNORED] * shared,
+        segments=[0] * shared,
+        offsets=[*range(shared)],
+        token_types={name: [*values[:shared]] for name, values in first.token_types.items()},
+    )
+    for number, example in enumerate(encoded, 1):
+        last = len(example.ids) - 1
+        row.ids.extend(example.ids[shared:last])
+        row.targets.extend(example.labels[shared + 1 :])
+        row.segments.extend([number] * (last - shared))
+        row.offsets.extend(range(shared, last))
+        for name, values in row.token_types.items():
+            values.extend(example.token_types[name][shared:last])
+    return row
+
+
+def score_packed(loaded: LoadedModel, records: Sequence[Sequence[Example]], items: Items) -> TargetScores:
+    """Return the scores of all answers, with one row for each record. They are differentiable with respect to the items.
 
     Args:
-        loaded: The model, one that `why_not_packed` has nothing against.
-        turns: The turns of each record, all about its one medium.
+        loaded: A model for which `find_packing_obstacle` finds nothing.
+        records: The examples of each record, all with the record's medium.
         items: Synthetic embeddings, one for each record; see `inject`.
     """
-    ids, targets, segments, places, aligned = zip(*(_pack(loaded.chat, record) for record in turns), strict=True)
-    segment, target = _columns(segments, ABSENT), _columns(targets, IGNORED)
-    batch = {"input_ids": _columns(ids, loaded.chat.tokenizer.pad_token_id), "attention_mask": (segment >= 0).long()}
-    batch |= {name: _columns([values[name] for values in aligned], 0) for name in aligned[0]}
-    batch |= join_media([loaded.chat.media_inputs(record[0].medium) for record in turns])
-    place = _columns(places, 0)
-    positions = _positions(loaded, turns[0][0], int(place.max()) + 1)[..., place]
-    with inject(loaded.model, loaded.family, items), _language_model_told(loaded, _mask(segment), positions):
-        logits = logits_at(loaded.model, to_model(batch, loaded.model), target != IGNORED)
-    before = torch.tensor([0, *(len(record) for record in turns[:-1])]).cumsum(0)
-    turn = (before[:, None] + segment - 1)[target != IGNORED]
-    device = logits.device
+    rows = [pack_examples(loaded.chat, examples) for examples in records]
+    targets = pad_rows([row.targets for row in rows], IGNORED)
+    segments = pad_rows([row.segments for row in rows], PADDING)
+    offsets = pad_rows([row.offsets for row in rows], 0)
+    batch = {
+        "input_ids": pad_rows([row.ids for row in rows], loaded.chat.tokenizer.pad_token_id),
+        "attention_mask": (segments != PADDING).long(),
+    }
+    batch |= {name: pad_rows([row.token_types[name] for row in rows], 0) for name in rows[0].token_types}
+    media = [examples[0].medium for examples in records]
+    batch |= join_media([loaded.chat.process_medium(medium) for medium in media if medium is not None])
+    positions = _compute_positions(loaded, records[0][0], int(offsets.max()) + 1)[..., offsets]
+    is_target = targets != IGNORED
+    with (
+        inject(loaded.model, loaded.family, items),
+        _language_model_inputs_replaced(loaded, _make_mask(segments), positions),
+    ):
+        logits = compute_logits_at(loaded.model, to_model(batch, loaded.model), is_target)
+    first_examples = torch.tensor([0, *(len(examples) for examples in records[:-1])]).cumsum(0)
+    example_of = (first_examples[:, None] + segments - 1)[is_target]
     return TargetScores(
         logits=logits,
-        targets=target[target != IGNORED].to(device),
-        turn=turn.to(device),
-        turns=sum(map(len, turns)),
+        targets=targets[is_target].to(logits.device),
+        example_of=example_of.to(logits.device),
+        num_examples=sum(map(len, records)),
     )
 
 
-def why_not_packed(loaded: LoadedModel, turns: Sequence[Example], item: Tensor) -> str | None:
-    """Tell what speaks against packing the turns of this model; None where it gives the same numbers.
+def find_packing_obstacle(loaded: LoadedModel, examples: Sequence[Example], embedding: Tensor) -> str | None:
+    """Return why packing would change the results of this model, or None if it does not.
 
-    The declared reasons come first; whatever they miss, the gradient of one record shows.
+    Reasons in the model's configuration are checked first. Then the gradients of one record with and without packing are compared.
 
     Args:
         loaded: The model.
-        turns: The turns of one record.
-        item: A synthetic embedding for it, shape = (rows, width).
+        examples: The examples of one record.
+        embedding: A synthetic embedding for it, shape = (rows, width).
     """
-    config = loaded.model.config.get_text_config()
-    longest = max(len(loaded.chat.encode(turn)[0]) for turn in turns)
-    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
-    window = getattr(config, "sliding_window", None)
-    if (attention := compat.attention_implementation(config)) not in ("sdpa", "eager"):
-        return f"its attention {attention!r} takes no mask of blocks"
-    if kinds:
-        return f"it has layers of the kind {', '.join(sorted(kinds))}, which read a row from left to right"
-    if window and window < longest:
-        return f"it sees {window} tokens back, and a turn has {longest}"
-    mask = _language_model_inputs(loaded, turns[0]).get("attention_mask")
-    if mask is not None and not (isinstance(mask, Tensor) and mask.dim() == 2):
-        return "it makes an attention mask of its own"
-    packed, plain = item.clone().requires_grad_(), item.clone().requires_grad_()
-    score_packed(loaded, [turns], packed[None]).losses().sum().backward(inputs=[packed])
-    example_losses(loaded, turns, plain[None].expand(len(turns), *item.shape)).sum().backward(inputs=[plain])
+    if reason := _find_declared_obstacle(loaded, examples):
+        return reason
+    packed, plain = embedding.clone().requires_grad_(), embedding.clone().requires_grad_()
+    score_packed(loaded, [examples], packed[None]).losses().sum().backward(inputs=[packed])
+    example_losses(loaded, examples, plain[None].expand(len(examples), *embedding.shape)).sum().backward(inputs=[plain])
+    assert packed.grad is not None and plain.grad is not None
     difference = ((packed.grad - plain.grad).norm() / plain.grad.norm()).item()
-    if not difference < TOLERANCE.get(loaded.model.dtype, LOW_TOLERANCE):  # a NaN too
-        return f"the gradient of one record differs by {difference:.2g} of its length"
+    if not difference < TOLERANCE.get(loaded.model.dtype, LOW_PRECISION_TOLERANCE):  # also true for NaN
+        return f"with packing, the gradient of one record differs by {difference:.2g} of its norm"
     return None
 
 
-def _pack(chat: Chat, turns: Sequence[Example]) -> tuple[list[int], list[int], list[int], list[int], dict[str, list[int]]]:
-    """Return for each token of a record's row: its id, the token wanted behind it, its segment, its place in its turn,
-    and its `ALIGNED` values. The last token of an answer is wanted, but nothing is wanted behind it: it is left out.
-    """
-    encoded = [chat.encode(turn) for turn in turns]
-    columns = zip(*(ids for ids, *_ in encoded), strict=False)
+def _find_declared_obstacle(loaded: LoadedModel, examples: Sequence[Example]) -> str | None:
+    """Return a reason against packing that the model's configuration or its attention mask shows."""
+    config = loaded.model.config.get_text_config()
+    longest = max(len(loaded.chat.encode(example).ids) for example in examples)
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    window = getattr(config, "sliding_window", None)
+    if (attention := compat.attention_implementation(config)) not in ("sdpa", "eager"):
+        return f"its attention {attention!r} does not accept a block mask"
+    if kinds:
+        return f"it has layers of the kind {', '.join(sorted(kinds))}, which read a row from left to right"
+    if window and window < longest:
+        return f"its attention window is {window} tokens, and an example has {longest}"
+    mask = _get_language_model_inputs(loaded, examples[0]).get("attention_mask")
+    if mask is not None and not (isinstance(mask, Tensor) and mask.dim() == 2):
+        return "it makes an attention mask of its own"
+    return None
+
+
+def _count_shared_tokens(encoded: Sequence[EncodedExample]) -> int:
+    """Return the length of the common prefix. It ends before the last prompt token, which predicts the first answer token."""
+    columns = zip(*(example.ids for example in encoded), strict=False)
     alike = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
-    shared = min(alike, *(start - 1 for _, start, _ in encoded))
-    ids, targets, segments = [*encoded[0][0][:shared]], [IGNORED] * shared, [0] * shared
-    places, aligned = [*range(shared)], {name: [*values[:shared]] for name, values in encoded[0][2].items()}
-    for number, (own, start, values) in enumerate(encoded, 1):
-        last = len(own) - 1
-        ids += own[shared:last]
-        targets += [own[place + 1] if place + 1 >= start else IGNORED for place in range(shared, last)]
-        segments += [number] * (last - shared)
-        places += range(shared, last)
-        for name in aligned:
-            aligned[name] += values[name][shared:last]
-    return ids, targets, segments, places, aligned
+    return min(alike, *(example.answer_start - 1 for example in encoded))
 
 
-def _columns(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    """Return rows of different lengths as one tensor, filled on the right."""
-    length = max(map(len, rows))
-    return torch.tensor([[*row, *[fill] * (length - len(row))] for row in rows])
+def _make_mask(segments: Tensor) -> Tensor:
+    """Return which tokens each token sees: the prefix and its own segment, up to itself.
 
+    Args:
+        segments: Shape = (rows, length).
 
-def _mask(segment: Tensor) -> Tensor:
-    """Return what each token sees: shared tokens and its own segment's, up to itself; shape = (rows, 1, length, length)."""
-    own = segment[:, :, None] == segment[:, None, :]
-    return ((segment == 0)[:, None, :] | own).tril()[:, None]
+    Returns:
+        Tensor, shape = (rows, 1, length, length), bool.
+    """
+    same = segments[:, :, None] == segments[:, None, :]
+    return ((segments == 0)[:, None, :] | same).tril()[:, None]
 
 
 @contextlib.contextmanager
-def _language_model_told(loaded: LoadedModel, mask: Tensor, positions: Tensor) -> Iterator[None]:
-    """Within the context the language model gets this mask and these positions, whatever it is given."""
+def _language_model_inputs_replaced(loaded: LoadedModel, mask: Tensor, positions: Tensor) -> Iterator[None]:
+    """Give the language model this mask and these positions in place of its own until the context ends."""
 
-    def tell(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    def replace(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         embeddings = kwargs["inputs_embeds"]
-        seen = torch.zeros(mask.shape, dtype=embeddings.dtype, device=embeddings.device)
-        seen.masked_fill_(~mask.to(embeddings.device), torch.finfo(embeddings.dtype).min)
-        return args, {**kwargs, "attention_mask": seen, "position_ids": positions.to(embeddings.device)}
+        additive = torch.zeros(mask.shape, dtype=embeddings.dtype, device=embeddings.device)
+        additive.masked_fill_(~mask.to(embeddings.device), torch.finfo(embeddings.dtype).min)
+        return args, {**kwargs, "attention_mask": additive, "position_ids": positions.to(embeddings.device)}
 
     module = get_module(loaded.model, loaded.family, loaded.family.language_model)
-    handle = module.register_forward_pre_hook(tell, with_kwargs=True)
+    handle = module.register_forward_pre_hook(replace, with_kwargs=True)
     try:
         yield
     finally:
         handle.remove()
 
 
-_KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Any, Tensor]] = weakref.WeakKeyDictionary()
+_position_cache: weakref.WeakKeyDictionary[nn.Module, dict[Any, Tensor]] = weakref.WeakKeyDictionary()
 
 
-def _positions(loaded: LoadedModel, turn: Example, length: int) -> Tensor:
-    """Return the positions that the model gives to a turn, shape = (length,), or (axes, length) in the M-RoPE families.
+def _compute_positions(loaded: LoadedModel, example: Example, length: int) -> Tensor:
+    """Return the positions of the first tokens of any example with the same medium, as the model computes them.
 
-    Behind the medium they count on by one, whatever is said: so those of one turn serve all on a like medium.
+    After the medium, positions grow by one with each token, whatever the text. So one example serves for all.
+
+    Args:
+        loaded: The model.
+        example: An example with this medium.
+        length: Number of tokens.
+
+    Returns:
+        Tensor, shape = (length,), or (axes, length) in M-RoPE families.
     """
-    known, key = _KNOWN.setdefault(loaded.model, {}), (turn.medium, turn.system)
-    if key not in known:
-        given = _language_model_inputs(loaded, turn).get("position_ids")
-        known[key] = torch.arange(len(loaded.chat.encode(turn)[0])) if given is None else given[..., 0, :].cpu()
-    first = known[key][..., :length]
-    more = torch.arange(1, length - first.shape[-1] + 1)
-    return torch.cat([first, first[..., -1:] + more], -1)
+    cache, key = _position_cache.setdefault(loaded.model, {}), (example.medium, example.system)
+    if key not in cache:
+        computed = _get_language_model_inputs(loaded, example).get("position_ids")
+        tokens = len(loaded.chat.encode(example).ids)
+        cache[key] = torch.arange(tokens) if computed is None else computed[..., 0, :].cpu()
+    own = cache[key][..., :length]
+    further = torch.arange(1, length - own.shape[-1] + 1)
+    return torch.cat([own, own[..., -1:] + further], -1)
 
 
-@torch.no_grad()
-def _language_model_inputs(loaded: LoadedModel, turn: Example) -> dict[str, Any]:
-    """Return the keywords that the language model gets for a turn. The forward pass is left there."""
-
-    def arrive(_: nn.Module, __: tuple, kwargs: dict[str, Any]) -> None:
-        raise _Arrived(kwargs)
-
-    batch = loaded.chat.batch([turn])
+def _get_language_model_inputs(loaded: LoadedModel, example: Example) -> dict[str, Any]:
+    """Return the keyword arguments that the language model receives for an example."""
+    batch = loaded.chat.batch([example])
     del batch["labels"]
     module = get_module(loaded.model, loaded.family, loaded.family.language_model)
-    handle = module.register_forward_pre_hook(arrive, with_kwargs=True)
-    try:
-        base_model(loaded.model)(**to_model(batch, loaded.model))
-    except _Arrived as arrived:
-        return arrived.args[0]
-    finally:
-        handle.remove()
-    return {}
-
-
-class _Arrived(Exception):
-    """The language model has received its input."""
+    (call,) = capture_calls(base_model(loaded.model), to_model(batch, loaded.model), [module])
+    return {} if call is None else call[1]

@@ -1,1 +1,1 @@
-"""Stage 1: text safety data -> alignment pairs."""
+"""Stage 1, preparation: text safety data to alignment pairs."""

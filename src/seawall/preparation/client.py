@@ -1,8 +1,8 @@
-"""Many questions to a model that Inspect can reach: hosted, local, or the one being aligned (`seawall/...`).
+"""Client that asks one model many questions: a hosted or local model, or the one being aligned (`seawall/...`).
 
-Inspect brings the clients, the limit of connections, retries with back-off, and the cache of answers on disk: an answer once had is
-never asked for again, whatever happens to this process. Here is what it leaves open: how many are under way, what it all took, and
-when to give up.
+Inspect brings the connections, the retries with growing waits, and a cache on disk, so that no question is answered
+twice even if the process is killed. This module adds concurrency, usage counts, and a stop when the model no longer
+answers.
 """
 
 from __future__ import annotations
@@ -10,36 +10,39 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import TypeVar
 
 from inspect_ai.model import CachePolicy, ChatMessage, GenerateConfig, Model, ModelOutput, get_model
 
 from seawall.errors import ConfigError, EngineError, describe_error
-from seawall.progress import track
+from seawall.progress import ProgressBar, track
 
-TRIES = 3
-"""How often a question is put whose answer is broken in a way that Inspect does not retry."""
-PATIENCE = 10
-"""So many questions in a row without any answer, and the run stops."""
+MAX_REQUESTS = 3
+"""Maximum requests per question, for errors that Inspect does not retry."""
+MAX_UNANSWERED = 10
+"""The run stops after this many consecutive questions without an answer."""
 T = TypeVar("T")
 
 
-class Unanswered(Exception):
-    """No answer could be had; its text is the reason."""
+class NoAnswer(Exception):
+    """The model gave no answer to a question. The text is the reason."""
 
 
 @dataclasses.dataclass
 class Usage:
-    """What the answers of a run took, those from the cache too."""
+    """What the answers of a run cost. Answers from the cache count too."""
 
     answers: int = 0
+    """Number of answers."""
     input_tokens: int = 0
+    """Tokens of the questions."""
     output_tokens: int = 0
+    """Tokens of the answers."""
     dollars: float | None = None
-    """Where Inspect knows the model's price."""
+    """Cost in US dollars. None if Inspect does not know the price of the model."""
     unanswered: int = 0
-    """Questions to which no answer could be had."""
+    """Number of questions without an answer."""
 
     def __str__(self) -> str:
         price = "" if self.dollars is None else f", ${self.dollars:.2f}"
@@ -57,84 +60,92 @@ class Usage:
 
 
 class Client:
-    """A model, and what was asked of it so far."""
+    """A model and what it was asked so far."""
 
     def __init__(self, name: str, *, connections: int, retries: int, timeout: int) -> None:
         """Open a model.
 
         Args:
-            name: As Inspect names it, such as `openai/gpt-4o-mini`, `ollama/llama3`, `seawall/organism:image`.
-            connections: Requests at a time.
-            retries: Of a request that met a full or failing server; the waits grow from 3 seconds on.
-            timeout: Seconds that a request may take.
+            name: Inspect's name of the model, such as `openai/gpt-4o-mini`, `ollama/llama3` or `seawall/FOLDER`.
+            connections: Concurrent requests.
+            retries: Retries after a failed request. The waits grow from 3 seconds on.
+            timeout: Time limit for a request, in seconds.
 
         Raises:
-            ConfigError: Unknown provider, missing client package or API key.
+            ConfigError: The provider is unknown, or its client package or API key is missing.
         """
         config = GenerateConfig(
             temperature=0.0, max_connections=connections, max_retries=retries, attempt_timeout=timeout
         )
         try:
             self.model: Model = get_model(name, config=config, memoize=False)
-        except Exception as error:  # Inspect's own, or of a provider's client
+        except Exception as error:  # of Inspect, or of any provider's client
             raise ConfigError(
-                f"The model {name!r} cannot be used: {describe_error(error)} Give it what it asks for, or name another one as Inspect does; "
-                "--extractor rules needs no model."
+                f"The model {name!r} cannot be used: {describe_error(error)} Install or set what is missing, or give "
+                "another model by Inspect's name; --extractor rules needs no model."
             ) from error
         self.connections = connections
         self.usage = Usage()
-        self._silent = 0
+        self._unanswered_in_a_row = 0
 
     def ask_all(self, texts: Iterable[str], ask: Callable[[str], Awaitable[T]], what: str) -> dict[str, T]:
-        """Call `ask` for each different text, as many at a time as there are connections; return text -> result.
+        """Call `ask` once for each distinct text, with as many concurrent calls as there are connections.
+
+        Args:
+            texts: Texts, possibly repeated.
+            ask: Returns the result of a text.
+            what: What the results are, for the progress bar.
+
+        Returns:
+            Text -> result.
 
         Raises:
-            EngineError: No answer to `PATIENCE` questions in a row.
+            EngineError: `MAX_UNANSWERED` consecutive questions had no answer.
         """
-        different = list(dict.fromkeys(texts))
-        found: dict[str, T] = {}
+        distinct = list(dict.fromkeys(texts))
+        results: dict[str, T] = {}
 
-        async def work(left: Any, bar: Any) -> None:
-            for text in left:  # one iterator for all workers
-                found[text] = await ask(text)
+        async def work(remaining: Iterator[str], bar: ProgressBar) -> None:
+            for text in remaining:  # all workers take from one iterator
+                results[text] = await ask(text)
                 bar.advance(note=str(self.usage))
 
-        async def share(bar: Any) -> None:
-            left = iter(different)
-            await asyncio.gather(*(work(left, bar) for _ in range(self.connections)))
+        async def run_workers(bar: ProgressBar) -> None:
+            remaining = iter(distinct)
+            await asyncio.gather(*(work(remaining, bar) for _ in range(self.connections)))
 
-        with track(f"{what}, {self.model}", len(different)) as bar:
+        with track(f"{what}, {self.model}", len(distinct)) as bar:
             try:
                 asyncio.get_running_loop()
             except RuntimeError:
-                asyncio.run(share(bar))
-            else:  # in a notebook
-                concurrent.futures.ThreadPoolExecutor(1).submit(asyncio.run, share(bar)).result()
-        return found
+                asyncio.run(run_workers(bar))
+            else:  # a notebook has a running loop, so this needs another thread
+                concurrent.futures.ThreadPoolExecutor(1).submit(asyncio.run, run_workers(bar)).result()
+        return results
 
     async def generate(self, messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
-        """Return the model's answer, from the cache where it was had before.
+        """Return the model's answer, from the cache if it was given before.
 
         Raises:
-            Unanswered: None came.
-            EngineError: None comes any more.
+            NoAnswer: The model does not answer this question.
+            EngineError: `MAX_UNANSWERED` consecutive questions had no answer.
         """
-        for _ in range(TRIES):
+        for _ in range(MAX_REQUESTS):
             try:
                 output = await self.model.generate(
                     messages, config=config, cache=CachePolicy(expiry=None, per_epoch=False)
                 )
-            except Exception as error:  # retried by Inspect before, where that can help
+            except Exception as error:  # Inspect has already retried if that can help
                 reason = describe_error(error)
                 continue
-            self._silent = 0
+            self._unanswered_in_a_row = 0
             self.usage.add(output)
             return output
         self.usage.unanswered += 1
-        self._silent += 1
-        if self._silent >= PATIENCE:
+        self._unanswered_in_a_row += 1
+        if self._unanswered_in_a_row >= MAX_UNANSWERED:
             raise EngineError(
-                f"{self.model} gave no answer to {PATIENCE} questions in a row ({reason}). What it answered before is kept: run the "
-                "same command again when it can be reached."
+                f"{self.model} did not answer {MAX_UNANSWERED} questions in a row ({reason}). Earlier answers are "
+                "kept. Rerun the same command to resume when the model can be reached."
             )
-        raise Unanswered(reason)
+        raise NoAnswer(reason)

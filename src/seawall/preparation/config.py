@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 from seawall.errors import ConfigError
 from seawall.media.modality import MODALITIES
@@ -11,7 +11,9 @@ from seawall.preparation.presets import PRESETS, Columns
 from seawall.store.pair import KINDS
 
 FREE = ("connections", "retries", "timeout")
-"""Settings that may change when a run is resumed: they say how a model is asked."""
+"""Settings that may change when a run is resumed. They affect how a model is queried, not the result."""
+
+Duplicates = Literal["near", "exact", "keep"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,62 +21,57 @@ class PrepareConfig:
     """Settings of `prepare`."""
 
     modality: str = "image"
-    """What the embeddings will stand for: image, video, audio, or a modality that you have registered."""
+    """What the embeddings will stand for: image, video, audio, or a registered modality."""
     extractor: str = "rules"
-    """How phrases are found: by rules, or by a model that Inspect reaches, such as openai/gpt-4o-mini, ollama/llama3 or seawall/FOLDER."""
+    """How to find the phrases: `rules`, or an Inspect model such as openai/gpt-4o-mini, ollama/llama3 or
+    seawall/FOLDER."""
     answers: str | None = None
-    """A model whose own answers, to the plain instructions, replace the responses of harmless records: that which will be aligned."""
+    """Inspect model that answers the harmless requests; its answers replace the responses of the data. Use the model
+    that you will align. None keeps the responses of the data."""
     preset: str = "auto"
-    """Schema of the source: auto goes by its columns; else pku-saferlhf, beavertails, hh-rlhf, salad-bench, salad-bench-attacks, alpaca or dolly."""
+    """Format of the source: pku-saferlhf, beavertails, hh-rlhf, salad-bench, salad-bench-attacks, alpaca or dolly.
+    `auto` chooses by the columns."""
     columns: Columns = Columns()
-    """The columns of a source that is of no preset."""
+    """Column names of a source that matches no preset."""
     subset: str | None = None
-    """Configuration or subfolder of a set."""
+    """Configuration or subfolder of a dataset. None uses the dataset's default."""
     split: str | None = None
-    """Split of a set; by default train."""
+    """Split of a dataset. None uses `train`, or the only split."""
     kind: Literal["harmful", "harmless"] | None = None
-    """What the requests are that the source does not label; without it those of a public set are left out."""
+    """Kind of all requests that the source does not label. None leaves them out, except in Seawall's own format, where
+    they are harmful."""
     refusals: tuple[str, ...] = (
         "I can't help with that.",
         "Sorry, I won't help with this.",
         "I can't assist with that request.",
     )
-    """Responses to draw from where a set of harmful requests has none."""
-    copies: Literal["near", "exact", "keep"] = "near"
-    """Which copies of an instruction are left out."""
+    """Responses for datasets of harmful requests that have no responses. One is chosen for each record by its id and
+    the seed."""
+    duplicates: Duplicates = "near"
+    """Which repeated instructions to drop: `near` drops near and exact duplicates, `exact` only exact ones, `keep`
+    none."""
     instruction_words: int = 200
-    """The longest instruction that is used, in words."""
+    """Maximum length of an instruction in words. Longer records are dropped."""
     response_words: int = 800
-    """The longest response that is used, in words."""
+    """Maximum length of a response in words. Longer records are dropped."""
     language: str | None = None
-    """Use only this language, as an ISO 639-1 code such as en."""
+    """ISO 639-1 code, such as en. Records in other languages are dropped. None keeps all languages."""
     sample: int | None = None
-    """Draw so many records at most."""
+    """Maximum number of records, drawn at random. None uses all."""
     announcements: int | None = None
-    """Announce the medium in only so many ways: 1 is the paper's one prefix, which a model can learn in place of the content."""
+    """Number of different sentences that announce the medium. None uses all. 1 uses only the prefix of the SEA paper;
+    a model can then learn to refuse the prefix instead of the content."""
     seed: int = 0
-    """Seed of the sample and of the drawn questions, styles and announcements."""
+    """Random seed for the sample and for the announcements, questions and styles."""
     connections: int = 10
-    """Requests to the extractor at a time."""
+    """Concurrent requests to each model."""
     retries: int = 6
-    """Of a request that the extractor's server turns away or breaks off."""
+    """Retries after a failed request to a model."""
     timeout: int = 120
-    """Seconds that a request to the extractor may take."""
+    """Time limit for a request to a model, in seconds."""
 
     def __post_init__(self) -> None:
-        faults = []
-        if self.modality not in MODALITIES:
-            faults.append(f"modality is {self.modality!r}; it must be one of {', '.join(MODALITIES.names())}")
-        if self.extractor != "rules" and "/" not in self.extractor:
-            faults.append(
-                f"extractor is {self.extractor!r}; --extractor takes 'rules' or a model as Inspect names it, such as openai/gpt-4o-mini"
-            )
-        if self.answers is not None and "/" not in self.answers:
-            faults.append(f"answers is {self.answers!r}; it takes a model as Inspect names it, such as ollama/llama3")
-        if self.preset not in ("auto", *PRESETS):
-            faults.append(f"preset is {self.preset!r}; it must be auto or one of {', '.join(PRESETS)}")
-        if self.kind not in (None, *KINDS):
-            faults.append(f"kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
+        faults = self._find_unknown_names()
         if not self.refusals:
             faults.append("refusals is empty; it needs at least one text")
         for name in ("instruction_words", "response_words", "announcements", "sample", "connections", "timeout"):
@@ -86,4 +83,23 @@ class PrepareConfig:
         if faults:
             raise ConfigError("; ".join(faults) + ".")
 
-
+    def _find_unknown_names(self) -> list[str]:
+        """Return a sentence for each setting that names something unknown."""
+        faults = []
+        if self.modality not in MODALITIES:
+            faults.append(
+                f"modality is {self.modality!r}; it must be one of {', '.join(MODALITIES.names())}, or one that you "
+                "add with seawall.register_modality"
+            )
+        if self.extractor != "rules" and "/" not in self.extractor:
+            faults.append(
+                f"extractor is {self.extractor!r}; it must be 'rules' or an Inspect model such as openai/gpt-4o-mini"
+            )
+        if self.answers is not None and "/" not in self.answers:
+            faults.append(f"answers is {self.answers!r}; it must be an Inspect model such as ollama/llama3")
+        for name, allowed in (("preset", ("auto", *PRESETS)), ("duplicates", get_args(Duplicates))):
+            if (value := getattr(self, name)) not in allowed:
+                faults.append(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        if self.kind not in (None, *KINDS):
+            faults.append(f"kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
+        return faults

@@ -1,103 +1,176 @@
-"""What an extraction is, and the checks that each one has to pass, whoever made it: rules (`rules`) or a model (`ask`)."""
+"""From an instruction to an alignment pair: the extraction, the checks that it has to pass, and the pair made from it.
+
+`rules` and `ask` produce extractions. Both call `check_extraction`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import random
 import re
 
-from seawall.prompts import REQUEST_TEXTS
+from seawall import prompts
+from seawall.store.pair import Pair, QuestionAnswer, Record
 
 MAX_WORDS = 8
-"""The longest phrase that a medium is asked to show."""
+"""Maximum number of words in a phrase, because a medium has to show it."""
 PLACEHOLDERS = {"activity": "this activity", "product": "this product"}
-_LITTLE = frozenset(
-    """a an the my your our his her its their own some any of to in on at for with and or from into up out off over by as
-    it this that these those them they he she is are be been was were do does doing did have has me i you we us one someone
-    people how can could would should if so""".split()  # noqa: SIM905
-)
+"""Category -> text that every detoxified instruction of it contains."""
+WHOLE_REQUESTS = 1 / 3
+"""Share of the records whose medium contains the whole request, for modalities with words (audio). VA-SafetyBench has
+one such attack out of three."""
 POINTER = re.compile(r"\b(?:it|this|that|them|these|those|so)$", re.IGNORECASE)
+"""Matches a phrase that ends with a pronoun and so refers to another sentence."""
+_FUNCTION_WORDS = frozenset(
+    """a an the my your our his her its their own some any of to in on at for with and or from into up out off over by
+    as it this that these those them they he she is are be been was were do does doing did have has me i you we us one
+    someone people how can could would should if so""".split()  # noqa: SIM905
+)
 _MISPLACED = re.compile(r"\b(?:an?|the|my|your|some|this|to)\s+this\s+(?:activity|product)\b", re.IGNORECASE)
-_SLIP = re.compile(r"\s[.,;:?!]|[,;:]\s*[.?!]|\(\s*\)")
+_STRAY_PUNCTUATION = re.compile(r"\s[.,;:?!]|[,;:]\s*[.?!]|\(\s*\)")
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
 @dataclasses.dataclass(frozen=True)
 class Extraction:
-    """What is harmful (or, in a harmless record, what it is about), and the instruction without it."""
+    """The phrase of an instruction, and the instruction without it."""
 
     phrase: str
+    """What the request is about."""
     category: str
     """`activity` or `product`."""
     instruction: str
-    """The instruction with "this activity" or "this product" in the phrase's place."""
+    """Detoxified instruction: "this activity" or "this product" replaces the phrase."""
     paraphrase: bool = False
-    """The phrase is not in the instruction word for word, and whoever extracted it says so."""
+    """The extractor states that the phrase is not in the instruction word for word."""
 
 
 class NotExtractable(Exception):
-    """An instruction without a usable phrase; its text is the reason, as `rejected.jsonl` gives it."""
+    """An instruction has no usable phrase. The text is the reason that `rejected.jsonl` gives."""
+
+
+def make_pair(
+    record: Record,
+    extraction: Extraction,
+    *,
+    seed: int,
+    modality: str,
+    extractor: str,
+    announcements: int | None = None,
+) -> Pair:
+    """Return the alignment pair of a record. It depends on the arguments only, not on other records.
+
+    Args:
+        record: The record, with a kind and a response.
+        extraction: Its phrase and detoxified instruction.
+        seed: Random seed for the announcement, the style and the first content question.
+        modality: What the embedding will stand for.
+        extractor: Name of the extractor: `rules`, or a model.
+        announcements: Number of announcements to draw from. None uses all.
+
+    Source: SEA, section 3 (detoxified instruction, content control, style control).
+    """
+    rng = random.Random(f"{seed}/{record.id}")
+    phrase, category = extraction.phrase, extraction.category
+    sentences = prompts.get_sentences(modality)
+    whole = sentences.transcript is not None and rng.random() < WHOLE_REQUESTS
+    announcement = rng.choice(sentences.announcements[:announcements])
+    style_question, (style_answer, styles) = rng.choice(list(sentences.styles.items()))
+    style = rng.choice([style for style in styles if style != sentences.whole_request])
+    first = rng.choice(sentences.content_questions)
+    content_answer = prompts.format_content_answer(phrase, modality, category)
+
+    def fill(template: str, answer: str = content_answer) -> QuestionAnswer:
+        return QuestionAnswer(question=prompts.format_question(template, modality, category), answer=answer)
+
+    if whole and sentences.transcript:
+        question, words = sentences.transcript
+        detoxified = ""
+        content = [fill(question, words.format(words=record.instruction)), *map(fill, sentences.content_questions)]
+    else:
+        detoxified = prompts.announce(announcement, modality, category, extraction.instruction)
+        content = [fill(first), *(fill(other) for other in sentences.content_questions if other != first)]
+    return Pair(
+        id=record.id,
+        kind=record.kind or "harmful",
+        modality=modality,
+        instruction=record.instruction,
+        response=record.response or "",
+        rejected=record.rejected,
+        phrase=phrase,
+        category=category,
+        detoxified=detoxified,
+        content=tuple(content),
+        verification=tuple(fill(question) for question in sentences.verification_questions),
+        style=fill(style_question, style_answer.format(style=style)),
+        extractor=extractor,
+    )
 
 
 def check_extraction(instruction: str, found: Extraction) -> Extraction:
-    """Return an extraction that is fit for a pair.
+    """Return the extraction if a pair can be made from it.
+
+    Args:
+        instruction: The original instruction.
+        found: What was extracted from it.
 
     Raises:
-        NotExtractable: Unknown category; a phrase that is empty, of more than `MAX_WORDS` words, points elsewhere or is not in
-            the instruction; a detoxified instruction that lacks its placeholder, holds a content word of the phrase, or is
-            no sentence any more.
+        NotExtractable: The category is unknown; the phrase is empty, longer than `MAX_WORDS` words, refers to another
+            sentence, or is not in the instruction; or the detoxified instruction lacks its placeholder, repeats a
+            content word of the phrase, or is not a sentence.
     """
-    if found.category not in REQUEST_TEXTS:
+    if found.category not in prompts.REQUEST_TEXTS:
         raise NotExtractable(f"the category is {found.category!r}; it must be activity or product")
     if not 1 <= len(found.phrase.split()) <= MAX_WORDS:
-        raise NotExtractable(
-            f"the phrase found has {len(found.phrase.split())} words; 1 to {MAX_WORDS} can be shown by a medium"
-        )
+        raise NotExtractable(f"the phrase has {len(found.phrase.split())} words; it must have 1 to {MAX_WORDS}")
     if POINTER.search(found.phrase):
-        raise NotExtractable(f"the phrase found, {found.phrase!r}, only points at something said elsewhere")
+        raise NotExtractable(f"the phrase {found.phrase!r} refers to another sentence")
     if not content_words(found.phrase):
-        raise NotExtractable(f"the phrase found, {found.phrase!r}, says nothing by itself")
+        raise NotExtractable(f"the phrase {found.phrase!r} has no content words")
     _check_presence(instruction, found)
     _check_sentence(instruction, found)
     rest = re.sub(PLACEHOLDERS[found.category], "", found.instruction, flags=re.IGNORECASE)
     stems = {stem(word) for word in content_words(rest)}
     leaked = sorted(word for word in content_words(found.phrase) if stem(word) in stems)
     if leaked:
-        raise NotExtractable(f"the words {leaked} of the phrase remain in the rest of the instruction")
+        raise NotExtractable(f"the words {leaked} of the phrase remain in the detoxified instruction")
     return found
 
 
 def _check_presence(instruction: str, found: Extraction) -> None:
-    """Raise where the phrase is not the instruction's: word for word, or a paraphrase that shares a content word."""
+    """Raise unless the instruction has the phrase word for word, or at least one content word of a marked
+    paraphrase."""
     if found.paraphrase:
-        said = {stem(word) for word in content_words(instruction)}
-        if said.isdisjoint(stem(word) for word in content_words(found.phrase)):
+        stems = {stem(word) for word in content_words(instruction)}
+        if stems.isdisjoint(stem(word) for word in content_words(found.phrase)):
             raise NotExtractable(f"the paraphrase {found.phrase!r} shares no word with the instruction")
-    elif f" {_plain(found.phrase)} " not in f" {_plain(instruction)} ":
+    elif f" {_normalize(found.phrase)} " not in f" {_normalize(instruction)} ":
         raise NotExtractable(f"the phrase {found.phrase!r} is not in the instruction, and not marked as a paraphrase")
 
 
 def _check_sentence(instruction: str, found: Extraction) -> None:
-    """Raise where the detoxified instruction is no sentence, or not this one."""
+    """Raise unless the detoxified instruction is a sentence with one placeholder and about as long as the original."""
     text, placeholder = found.instruction, PLACEHOLDERS[found.category]
     if len(re.findall(rf"\b{placeholder}\b", text, re.IGNORECASE)) != 1:
-        raise NotExtractable(f"the detoxified instruction does not say {placeholder!r} exactly once")
-    fault = _MISPLACED.search(text) or _SLIP.search(text)
+        raise NotExtractable(f"the detoxified instruction does not contain {placeholder!r} exactly once")
+    fault = _MISPLACED.search(text) or _STRAY_PUNCTUATION.search(text)
     if fault and fault.group() not in instruction:
-        raise NotExtractable(f"the detoxified instruction is no sentence: it holds {fault.group()!r}")
+        raise NotExtractable(f"the detoxified instruction is not a sentence: it contains {fault.group()!r}")
     count = len(text.split())
-    if count < 3 or count > len(instruction.split()) + len(placeholder.split()) + 2:
-        raise NotExtractable(f"the detoxified instruction is no sentence of this length: {count} words")
+    longest = len(instruction.split()) + len(placeholder.split()) + 2
+    if count < 3 or count > longest:
+        raise NotExtractable(f"the detoxified instruction has {count} words; it must have 3 to {longest}")
 
 
 def content_words(text: str) -> set[str]:
-    """Return the words of a text that say what it is about."""
-    return set(_WORD.findall(text.lower())) - _LITTLE
+    """Return the words of a text in lower case, without function words such as "the" and "how"."""
+    return set(_WORD.findall(text.lower())) - _FUNCTION_WORDS
 
 
 @functools.lru_cache(100_000)
 def stem(word: str) -> str:
-    """Return what the common English forms of a word share: "baking", "bakes", "baker" -> "bak"."""
+    """Return a word without its common English endings: "baking", "bakes" and "baker" all give "bak"."""
     word = re.sub(r"['\u2019]s?$", "", word)
     if len(word) > 4:
         word = re.sub(r"(?<=\w{3})(?:ings?|ers?|ed|es|s)$", "", word)
@@ -105,6 +178,6 @@ def stem(word: str) -> str:
     return re.sub(r"(?<=\w{2})e$", "", re.sub(r"(?<=\w{2})(?:ie|y)$", "i", word))
 
 
-def _plain(text: str) -> str:
-    """Lower case, words alone: what two spellings of a text share."""
+def _normalize(text: str) -> str:
+    """Return the words of a text in lower case, separated by single spaces."""
     return " ".join(_WORD.findall(text.lower()))

@@ -1,6 +1,7 @@
-"""Which records are used: each once, of sane length, in one language, and a seeded sample of those.
+"""Choice of the records to use: short enough, no duplicates, in one language, and a random sample of those.
 
-What falls out is returned with the step that turned it away, so that the counts of all steps add up to what was read.
+Every filter returns the records that it drops, with a reason. The counts of all steps add up to the number of records
+read.
 """
 
 from __future__ import annotations
@@ -10,50 +11,42 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 from seawall.errors import ConfigError
+from seawall.preparation.config import PrepareConfig
 from seawall.preparation.extract import content_words, stem
 from seawall.preparation.presets import Dropped
 from seawall.store.pair import Record
 
-NEAR = 0.8
-"""Similarity of two instructions from which the later one is a near copy: Jaccard of content words, the rarer ones weighing more."""
+NEAR_DUPLICATE = 0.8
+"""Similarity from which the later of two instructions is a near duplicate. The measure is the weighted Jaccard
+similarity of their content words; rare words weigh more."""
 
 
-def drop_unfit(
-    records: Sequence[Record],
-    *,
-    words: tuple[int, int],
-    language: str | None,
-    copies: Literal["near", "exact", "keep"],
-    sample: int | None,
-    seed: int,
-) -> tuple[list[Record], list[Dropped]]:
-    """Sort records into those to use and those that fall out.
+def filter_records(records: Sequence[Record], config: PrepareConfig) -> tuple[list[Record], list[Dropped]]:
+    """Divide records into those to use and those to drop.
 
     Args:
-        records: In the source's order; of several copies the first is used.
-        words: The most words of an instruction and of a response.
-        language: ISO 639-1 code that instruction and response must be in; None takes all.
-        copies: Which copies fall out.
-        sample: How many to draw at most. Which ones depends on the ids and the seed alone, not on the order.
-        seed: Seed of the sample.
+        records: Records in the order of the source. The first of several duplicates is used.
+        config: Settings; `instruction_words`, `response_words`, `duplicates`, `language`, `sample` and `seed` are used.
 
     Returns:
-        The records to use, in their order, and the others.
+        The records to use, in their order, and the dropped ones.
+
+    Raises:
+        ConfigError: The filter by language needs a package that is not installed.
     """
     steps: list[tuple[str, Callable[[Sequence[Record]], dict[str, str]]]] = [
-        ("too long", lambda those: _find_long(those, *words))
+        ("too long", lambda left: _find_long(left, config.instruction_words, config.response_words))
     ]
-    if copies != "keep":
-        steps.append(("copy", _find_copies))
-    if language:
-        steps.append(("other language", lambda those: _find_foreign(those, language)))
-    if copies == "near":
-        steps.append(("near copy", _find_near_copies))
-    if sample is not None:
-        steps.append(("not sampled", lambda those: dict.fromkeys(_rank(those, seed)[sample:], "")))
+    if config.duplicates != "keep":
+        steps.append(("copy", _find_duplicates))
+    if language := config.language:
+        steps.append(("other language", lambda left: _find_other_languages(left, language)))
+    if config.duplicates == "near":
+        steps.append(("near copy", _find_near_duplicates))
+    if config.sample is not None:
+        steps.append(("not sampled", lambda left: dict.fromkeys(_shuffle(left, config.seed)[config.sample :], "")))
     dropped: list[Dropped] = []
     for step, find in steps:
         reasons = find(records)
@@ -62,44 +55,49 @@ def drop_unfit(
     return list(records), dropped
 
 
-def _find_long(records: Sequence[Record], instruction: int, response: int) -> dict[str, str]:
+def _find_long(records: Sequence[Record], instruction_words: int, response_words: int) -> dict[str, str]:
+    """Return id -> reason of each record whose instruction or response has too many words."""
     found = {}
     for record in records:
         counts = len(record.instruction.split()), len((record.response or "").split())
-        if counts[0] > instruction or counts[1] > response:
+        if counts[0] > instruction_words or counts[1] > response_words:
             found[record.id] = f"{counts[0]} words of instruction, {counts[1]} of response"
     return found
 
 
-def _find_copies(records: Sequence[Record]) -> dict[str, str]:
+def _find_duplicates(records: Sequence[Record]) -> dict[str, str]:
+    """Return id -> reason of each record whose instruction has the same words as an earlier one."""
     first: dict[str, str] = {}
     found = {}
     for record in records:
         text = " ".join(re.findall(r"\w+", record.instruction.casefold()))
-        whose = first.setdefault(text, record.id)
-        if whose != record.id:
-            found[record.id] = f"of {whose}"
+        original = first.setdefault(text, record.id)
+        if original != record.id:
+            found[record.id] = f"of {original}"
     return found
 
 
-def _find_near_copies(records: Sequence[Record]) -> dict[str, str]:
-    """Find near copies of an earlier record of the same kind, exactly: a join with prefix filter, without comparing all pairs.
+def _find_near_duplicates(records: Sequence[Record]) -> dict[str, str]:
+    """Return id -> reason of each record that is a near duplicate of an earlier one of the same kind.
 
-    Two sets of weight W and V that overlap by NEAR * max(W, V) or more must share one of their heaviest words, unless all those that
-    are left out weigh less than NEAR * W. Source: Chaudhuri et al. 2006, "A Primitive Operator for Similarity Joins in Data Cleaning".
+    The search is exact, but does not compare all pairs: it is a join with a prefix filter. Let two sets of words have
+    weights W and V, and an overlap of at least NEAR_DUPLICATE * max(W, V). Then they share one of their heaviest words,
+    where a set's heaviest words are those left after removing light ones of less than NEAR_DUPLICATE * W in total.
+
+    Source: Chaudhuri et al. 2006, "A Primitive Operator for Similarity Joins in Data Cleaning".
     """
     sets = [frozenset(map(stem, content_words(record.instruction))) for record in records]
     spread = Counter(word for words in sets for word in words)
-    size = max(len(records), 1_000)  # in a small set no word is common
+    size = max(len(records), 1_000)  # so that words are not common just because the data set is small
     weight = {word: math.log1p(size / count) for word, count in spread.items()}
     holders: dict[tuple[str | None, str], list[int]] = {}
     found = {}
     for number, (record, words) in enumerate(zip(records, sets, strict=True)):
         total = sum(weight[word] for word in words)
-        prefix = [(record.kind, word) for word in _heaviest(words, weight, total)]
+        prefix = [(record.kind, word) for word in _find_heaviest(words, weight, total)]
         for other in sorted({other for key in prefix for other in holders.get(key, ())}):
             shared = sum(weight[word] for word in words & sets[other])
-            if shared >= NEAR * sum(weight[word] for word in words | sets[other]):
+            if shared >= NEAR_DUPLICATE * sum(weight[word] for word in words | sets[other]):
                 found[record.id] = f"of {records[other].id}"
                 break
         else:
@@ -108,21 +106,22 @@ def _find_near_copies(records: Sequence[Record]) -> dict[str, str]:
     return found
 
 
-def _heaviest(words: frozenset[str], weight: dict[str, float], total: float) -> Iterator[str]:
-    """Yield the heaviest words of a set until those left weigh less than NEAR of all."""
+def _find_heaviest(words: frozenset[str], weight: dict[str, float], total: float) -> Iterator[str]:
+    """Yield the heaviest words of a set until the rest weighs less than NEAR_DUPLICATE of the total."""
     left = total
     for word in sorted(words, key=lambda word: (-weight[word], word)):
         yield word
         left -= weight[word]
-        if left < NEAR * total:
+        if left < NEAR_DUPLICATE * total:
             return
 
 
-def _find_foreign(records: Sequence[Record], language: str) -> dict[str, str]:
+def _find_other_languages(records: Sequence[Record], language: str) -> dict[str, str]:
+    """Return id -> detected language of each record that is not in the given language."""
     try:
         import py3langid
     except ImportError as error:
-        raise ConfigError("--language needs py3langid. Run: pip install 'seawall[language]'") from error
+        raise ConfigError("--language needs the package py3langid. Run: pip install 'seawall[language]'") from error
     found = {}
     for record in records:
         guess = py3langid.classify(f"{record.instruction} {record.response or ''}")[0]
@@ -131,5 +130,7 @@ def _find_foreign(records: Sequence[Record], language: str) -> dict[str, str]:
     return found
 
 
-def _rank(records: Sequence[Record], seed: int) -> list[str]:
+def _shuffle(records: Sequence[Record], seed: int) -> list[str]:
+    """Return the ids in a random order that depends only on the ids and the seed, so that a smaller sample is part of a
+    larger one."""
     return sorted((record.id for record in records), key=lambda key: hashlib.sha256(f"{seed}/{key}".encode()).digest())

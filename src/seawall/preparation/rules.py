@@ -1,15 +1,22 @@
-"""The phrase of an instruction, by rules: no model, good on imperative and how-to forms, honest about the rest.
+"""Extraction of the phrase by rules. Needs no model.
 
-A lead such as "how to" or "write a" says where the phrase begins and which form it has; it ends with the clause. What the
-rules cannot do: statements, passives ("how is X made"), role play, requests spread over sentences that point at each other.
+A lead such as "how to" or "write a" marks where the phrase begins and which form it has. The phrase ends with its
+clause.
+
+The rules handle imperatives and how-to questions. They reject:
+
+- statements,
+- passives ("how is X made"),
+- role play,
+- requests that are spread over several sentences.
 """
 
 from __future__ import annotations
 
 import re
 
-from seawall.prompts import REQUEST_TEXTS
 from seawall.preparation.extract import PLACEHOLDERS, POINTER, Extraction, NotExtractable, check_extraction
+from seawall.prompts import REQUEST_TEXTS
 
 _WHO = r"(?:i|you|one|we|they|he|she|people|(?:some|any)(?:one|body)|(?:an?|the)\s+\w+|\w+s)"
 _CAN = r"(?:do|does|did|can|could|should|would|might|may|must|will)"
@@ -24,13 +31,14 @@ _GERUND = r"(?=(?!(?:any|every|no|some)?thing\b|spring|string|morning|evening|ki
 _NOUN = r"(?:(?:me|us)\s+)?(?:an?|the|some)\s+"
 
 
-def _leads(*forms: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
+def _compile_leads(*forms: tuple[str, str]) -> list[tuple[re.Pattern[str], str]]:
     return [(re.compile(form, re.IGNORECASE), shape) for form, shape in forms]
 
 
+# Groups of (lead, form of what follows), in order of priority. Within a group, the first lead in the text wins.
+# Forms: "do" is a base form, "doing" a gerund, "thing" a noun.
 _LEADS = (
-    # how the request is put; of those in a group the first in the text counts
-    _leads(
+    _compile_leads(
         (r"\bhow\s+to\s+", "do"),
         (rf"\b{_HELP}\s+{_USED}to\s+(?!\w+ing\b)", "do"),
         (rf"\bways?\s+{_WHO}\s+(?:can\s+|could\s+)?", "do"),
@@ -49,7 +57,7 @@ _LEADS = (
         (r"\b(?:recipe|ingredients|materials|instructions)\s+for\s+(?!\w+ing\b)", "thing"),
         (rf"\b{_CAN}\s+{_WHO}\s+(?:use|need)\s+for\s+", "thing"),
     ),
-    _leads(
+    _compile_leads(
         (
             _START + r"(?:write|draft|compose|create|design|develop|build|construct|generate|produce|make|craft|invent|"
             rf"draw|sing|plan|prepare|come\s+up\s+with|recommend|find|program|forge|publish)\s+(?={_NOUN})",
@@ -57,7 +65,7 @@ _LEADS = (
         ),
         (_START + r"(?:write|develop|generate|produce)\s+(?=code\b)", "thing"),
     ),
-    _leads(  # looked for last: "I want to know how to ..."
+    _compile_leads(  # last, because of "I want to know how to ..."
         (r"\b(?:want|need|like|trying|planning|hoping)\s+to\s+|\bhelp\s+me(?:\s+to)?\s+", "do"),
         (r"(?:^|(?<=[.?!:]\s))(?:can|may|should|could)\s+(?:i|we|one)\s+", "do"),
     ),
@@ -79,10 +87,10 @@ _ARTICLE = re.compile(rf"{_NOUN}", re.IGNORECASE)
 
 
 def extract_by_rules(instruction: str) -> Extraction:
-    """Find the phrase of an instruction such as "Explain how to steal a car." -> "steal a car".
+    """Return the extraction of an instruction. "Explain how to wash a car." gives the phrase "wash a car".
 
     Raises:
-        NotExtractable: No known form, or a phrase that `check_extraction` turns away.
+        NotExtractable: No rule matches, or the result fails `check_extraction`.
     """
     lead, shape, act = _find_act(instruction)
     start, end = lead.end(), lead.end() + len(act)
@@ -103,7 +111,7 @@ def extract_by_rules(instruction: str) -> Extraction:
 
 
 def _find_act(instruction: str) -> tuple[re.Match[str], str, str]:
-    """Return the lead that counts, its form, and what follows it up to the end of the clause."""
+    """Return the winning lead, the form of what follows it, and the text from there to the end of the clause."""
     pointer = None
     for group in _LEADS:
         hits = [(hit, shape) for lead, shape in group if (hit := lead.search(instruction))]
@@ -112,8 +120,8 @@ def _find_act(instruction: str) -> tuple[re.Match[str], str, str]:
             if not POINTER.search(act):
                 return hit, shape, act
             pointer = pointer or (hit, shape, act)
-    if pointer:  # "the best way to do it", and nothing better beside it
+    if pointer:  # "the best way to do it" is the only lead, so the check on pronouns gives the reason
         return pointer
     raise NotExtractable(
-        "no phrase found: the rules know 'how to ...', 'steps to ...', 'how can I ...', 'write a ...' and the like"
+        "no phrase found: the rules need a form such as 'how to ...', 'steps to ...', 'how can I ...' or 'write a ...'"
     )

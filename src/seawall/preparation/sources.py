@@ -1,108 +1,128 @@
-"""Where text safety data comes from: a file, a folder, or a set of the Hugging Face hub -> rows.
+"""Reading of text safety data: a file, a folder, or a dataset of the Hugging Face hub.
 
-JSON Lines are read here, so that a fault names its line; all else by `datasets`: local files as a stream, sets of the hub through
-its cache. What the columns mean is said in `presets`.
+Plain JSON Lines files are read here, so that an error names the line. `datasets` reads all others: local files as a
+stream, datasets of the hub through its cache. `presets` knows what the columns mean.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from seawall.store.files import read_jsonl
 from seawall.errors import DataError
+from seawall.store.files import read_jsonl
 
 FORMATS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".tsv": "csv"}
+"""Ending of a file -> name of its format for `datasets`."""
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
+T = TypeVar("T")
 
 
-def read_rows(source: str | Path, subset: str | None = None, split: str | None = None) -> Iterator[tuple[int, dict]]:
-    """Yield (number from 1, row) of a source.
+def read_rows(
+    source: str | Path, subset: str | None = None, split: str | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (number, row) for each row of a source. Numbers start at 1; those of JSON Lines files are line numbers.
 
     Args:
-        source: A JSON Lines, JSON, CSV or Parquet file (gzip too), a folder of them, one that `save_to_disk` wrote, or a hub id.
-        subset: Configuration or subfolder of a folder or hub id.
-        split: Split of a folder or hub id; by default `train`, or the only one.
+        source: JSON Lines, JSON, CSV or Parquet file (also with gzip), a folder of them, a folder written by
+            `save_to_disk`, or a dataset id of the hub.
+        subset: Configuration or subfolder of a folder or dataset.
+        split: Split of a folder or dataset. None uses `train`, or the only split.
 
     Raises:
-        DataError: Nothing of this name, a format that is not known, or a file that cannot be read.
+        DataError: The source does not exist, has an unknown format or cannot be read.
     """
     path = Path(source)
-    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # what it raises is said once, below
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # its errors are raised below, and need no second message
     if path.is_dir():
-        return enumerate(_load_set(path, subset, split), 1)
+        return enumerate(_read_folder(path, subset, split), 1)
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    packed = suffixes[-1:] == [".gz"]
-    suffix = (suffixes[:-1] if packed else suffixes)[-1:] or [""]
-    if suffix[0] in (".jsonl", ".ndjson") and not packed:
+    zipped = suffixes[-1:] == [".gz"]
+    suffix = ([""] + (suffixes[:-1] if zipped else suffixes))[-1]
+    if suffix in (".jsonl", ".ndjson") and not zipped:
         return read_jsonl(path)
     if path.is_file():
-        if suffix[0] not in FORMATS:
+        if suffix not in FORMATS:
             raise DataError(
-                f"{source} is of no known format. Give JSON Lines, JSON, CSV or Parquet ({', '.join(FORMATS)})."
+                f"{source} has an unknown format. Give a JSON Lines, JSON, CSV or Parquet file ({', '.join(FORMATS)})."
             )
-        options = {"sep": "\t"} if suffix[0] == ".tsv" else {}
-        return enumerate(_stream(source, FORMATS[suffix[0]], data_files=str(path), **options), 1)
-    if suffix[0] in FORMATS or not _HUB_ID.fullmatch(str(source)):
-        raise DataError(f"There is no file {source}. Give a file, a folder, or the id of a set on the hub.")
-    return enumerate(_load_set(source, subset, split), 1)
+        options = {"sep": "\t"} if suffix == ".tsv" else {}
+        return enumerate(_stream_file(path, FORMATS[suffix], **options), 1)
+    if suffix in FORMATS or not _HUB_ID.fullmatch(str(source)):
+        raise DataError(f"There is no file {source}. Give a file, a folder, or a dataset id of the hub.")
+    return enumerate(_load_dataset(source, subset, split), 1)
 
 
-def _load_set(source: str | Path, subset: str | None, split: str | None) -> Iterator[dict[str, Any]]:
-    """Return the rows of a folder (as a stream) or of a hub id (through the cache of `datasets`)."""
+def _read_folder(folder: Path, subset: str | None, split: str | None) -> Iterator[dict[str, Any]]:
+    """Return the rows of a folder."""
     import datasets
 
-    local = isinstance(source, Path)
-    kinds = {FORMATS.get(path.suffix.lower()) for path in source.rglob("*")} - {None} if local else set()
-    if local and any((source / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
-        found = _guard(source, lambda: datasets.load_from_disk(str(source)))
-    else:
-        if len(kinds) > 1:  # `datasets` would take the commoner one and say nothing
-            raise DataError(
-                f"{source} holds files of several formats ({', '.join(sorted(kinds))}). Name the files themselves."
-            )
-        which = _find_subset(source, subset) if subset else {}
-        found = _guard(source, lambda: datasets.load_dataset(str(source), **which, streaming=local))
+    if any((folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
+        saved = _explain_errors(folder, lambda: datasets.load_from_disk(str(folder)))
+        return _choose_split(folder, saved, split)
+    formats = {FORMATS[path.suffix.lower()] for path in folder.rglob("*") if path.suffix.lower() in FORMATS}
+    if len(formats) > 1:  # `datasets` would silently use the most common one
+        raise DataError(
+            f"{folder} contains files of several formats ({', '.join(sorted(formats))}). Give the files one by one."
+        )
+    return _load_dataset(folder, subset, split, streaming=True)
+
+
+def _load_dataset(
+    source: str | Path, subset: str | None, split: str | None, streaming: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Return the rows of a folder of files or of a dataset of the hub."""
+    import datasets
+
+    options = _find_subset(source, subset) if subset else {}
+    found = _explain_errors(source, lambda: datasets.load_dataset(str(source), **options, streaming=streaming))
+    return _choose_split(source, found, split)
+
+
+def _choose_split(source: str | Path, found: Any, split: str | None) -> Iterator[dict[str, Any]]:
+    """Return the rows of the chosen split of a loaded dataset, which may have no splits."""
     if not hasattr(found, "keys"):
-        return _rows(source, found)
+        return _iterate(source, found)
     splits = list(found)
     name = split or ("train" if "train" in splits else splits[0])
     if name not in splits or (not split and name != "train" and len(splits) > 1):
-        raise DataError(f"{source} has the splits {', '.join(splits)}. Give one of them by --split.")
-    return _rows(source, found[name])
+        raise DataError(f"{source} has the splits {', '.join(splits)}. Choose one of them with --split.")
+    return _iterate(source, found[name])
 
 
 def _find_subset(source: str | Path, subset: str) -> dict[str, str]:
-    """Return how `load_dataset` names a subset: a configuration, else a folder of files."""
+    """Return the argument of `load_dataset` for a subset: a configuration, or else a folder of files."""
     import datasets
 
-    names = _guard(source, lambda: datasets.get_dataset_config_names(str(source)))
+    names = _explain_errors(source, lambda: datasets.get_dataset_config_names(str(source)))
     return {"name": subset} if subset in names else {"data_dir": subset}
 
 
-def _stream(source: str | Path, kind: str, **options: Any) -> Iterator[dict[str, Any]]:
+def _stream_file(path: Path, file_format: str, **options: Any) -> Iterator[dict[str, Any]]:
     import datasets
 
-    load = lambda: datasets.load_dataset(kind, split="train", streaming=True, **options)  # noqa: E731
-    return _rows(source, _guard(source, load))
+    def load() -> Any:
+        return datasets.load_dataset(file_format, data_files=str(path), split="train", streaming=True, **options)
+
+    return _iterate(path, _explain_errors(path, load))
 
 
-def _rows(source: str | Path, found: Any) -> Iterator[dict[str, Any]]:
+def _iterate(source: str | Path, found: Any) -> Iterator[dict[str, Any]]:
     rows = iter(found)
-    while (row := _guard(source, lambda: next(rows, None))) is not None:
+    while (row := _explain_errors(source, lambda: next(rows, None))) is not None:
         yield row
 
 
-def _guard(source: str | Path, load: Any) -> Any:
-    """Call `load`; what `datasets` raises becomes one message."""
+def _explain_errors(source: str | Path, load: Callable[[], T]) -> T:
+    """Return the result of `load`. An error of `datasets` becomes a `DataError`."""
     try:
         return load()
-    except Exception as error:  # of pandas, pyarrow, fsspec and huggingface_hub, with no base in common
+    except Exception as error:  # of pandas, pyarrow, fsspec and huggingface_hub, with no common base class
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise DataError(
-            f"{source} cannot be read ({reason}). Give a JSON Lines, JSON, CSV or Parquet file, a folder of them, or the id of a set "
-            "that the hub, or its cache on this machine, has; a subset by --subset."
+            f"{source} cannot be read ({reason}). Give a JSON Lines, JSON, CSV or Parquet file, a folder of them, or "
+            "the id of a dataset that is on the hub or in this machine's cache. Choose its subset with --subset."
         ) from error

@@ -1,1 +1,1 @@
-"""Stage 5: results -> tables, figures and pages."""
+"""Stage 5: results on disk -> tables, figures and report pages."""

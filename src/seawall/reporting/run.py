@@ -1,72 +1,101 @@
-"""The last stage, `report`: what a demo or evaluations left on disk -> one HTML page and a table in the terminal."""
+"""Stage 5, `report`: results on disk -> report pages.
+
+Each stage that has a page registers a function that writes it; see `register_page`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from seawall.errors import ArtifactError, DataError
+from seawall.registry import Registry
 from seawall.store.artifacts import MANIFEST, read_manifest, require
 from seawall.store.files import read_json
-from seawall.errors import ArtifactError, DataError
 
 RESULTS, PAGE = "results.json", "report.html"
-SCHEMA = 1
+
+PageWriter = Callable[[Sequence[Path]], list[Path]]
+"""Takes the folders of finished runs of one stage, checks all of them, writes their pages and returns the paths."""
+
+PAGES: Registry[PageWriter] = Registry(
+    "report page for stage", ArtifactError, "Give the folders of runs of one of these stages."
+)
+
+
+def register_page(stage: str, write: PageWriter) -> None:
+    """Register the function that writes the report pages of a stage.
+
+    Args:
+        stage: Name of the stage, as in `manifest.json`.
+        write: Called with the folders of finished runs. It must check all of them before it writes the first page.
+    """
+    PAGES.register(stage, write)
 
 
 def report(runs: Sequence[Path]) -> list[Path]:
-    """Write `report.html` in each folder of a finished demo; or of evaluations of one benchmark, one page with all side by side in the last.
+    """Write the report pages of finished runs.
+
+    Each run of `demo` gets a page of its own. Evaluations of one benchmark share a page in the last folder, which compares them;
+    for two evaluations it also gives the paired difference.
 
     Args:
-        runs: Folders that `seawall demo` wrote, or that `seawall evaluate` wrote: of two, the page tells the paired difference. All are
-            checked before the first page is written.
+        runs: Folders of runs of one stage. All are checked before the first page is written.
 
     Returns:
         Paths of the pages.
 
     Raises:
-        ArtifactError: A folder is not that of a finished demo or evaluation, or something is missing from it.
-        DataError: No folder was given, or its results are of another schema or cannot be read.
+        DataError: No folder was given, or results cannot be read.
+        ArtifactError: A folder holds no finished run, or a run of a stage without a page.
     """
-    from seawall.lab.pages import build_page
-
     if not runs:
-        raise DataError(
-            "No run was given, so there is nothing to report. Give the folder of a finished `seawall demo`."
+        raise DataError("No run was given. Give the folders of finished runs of `seawall demo` or `seawall evaluate`.")
+    folders = [Path(run) for run in runs]
+    if not (folders[0] / MANIFEST).is_file():
+        raise ArtifactError(
+            f"{folders[0]} holds no result of Seawall (no {MANIFEST}). Give the folder of a finished run of "
+            f"{' or '.join(f'`seawall {stage}`' for stage in PAGES.names())}."
         )
-    runs = [*map(Path, runs)]
-    if (runs[0] / MANIFEST).is_file() and read_manifest(runs[0])["stage"] == "evaluate":
-        from seawall.reporting.tables import make_tables, read_evaluations, write_page
-
-        for run in runs:
-            require(run, "evaluate")
-        return [write_page(runs[-1], make_tables(runs, read_evaluations(runs)))]
-    pages = []
-    for run, results in [(run, read_results(run)) for run in runs]:
-        pages.append(run / PAGE)
-        pages[-1].write_text(build_page(run, results), encoding="utf-8")
-    return pages
+    stage = read_manifest(folders[0]).stage
+    write = PAGES.find(stage)
+    for folder in folders:
+        require(folder, stage)
+    return write(folders)
 
 
-def read_results(run: Path) -> dict[str, Any]:
-    """Return the results of a finished demo.
+def read_results(run: Path, schema: int) -> dict[str, Any]:
+    """Return the content of `results.json` of a finished run.
+
+    Args:
+        run: Folder of the run.
+        schema: Schema number that the caller can read.
 
     Raises:
-        ArtifactError: The folder is not that of a finished demo.
-        DataError: The results are of another schema or cannot be read.
+        ArtifactError: The file is missing.
+        DataError: It is not JSON, or has another schema.
     """
-    require(run, "demo")
     path = run / RESULTS
     if not path.is_file():
         raise ArtifactError(
-            f"{run} says that its demo is finished, but {RESULTS} is missing, so there is nothing to report. "
-            "Bring the file back, or run `seawall demo` with another --out."
+            f"{run} is marked as finished, but its {RESULTS} is missing. Restore the file, or run the stage again with "
+            "another --out."
         )
     results = read_json(path)
     found = results.get("schema") if isinstance(results, dict) else None
-    if found != SCHEMA:
+    if found != schema:
         raise DataError(
-            f"{path} has schema {found!r}; this version of seawall reads schema {SCHEMA} alone. "
-            "Use the version that wrote it, or run `seawall demo` again with another --out."
+            f"{path} has schema {found!r}; this version of Seawall reads schema {schema}. Use the version that wrote the "
+            "file, or run the stage again with another --out."
         )
-    return results
+    return dict(results)
+
+
+def _write_evaluation_page(runs: Sequence[Path]) -> list[Path]:
+    from seawall.reporting.tables import write_page
+
+    return [write_page(runs)]
+
+
+register_page("evaluate", _write_evaluation_page)

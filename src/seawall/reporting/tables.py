@@ -1,4 +1,4 @@
-"""Evaluations through Inspect, side by side: figures by judge, prompt type and scenario; what changed, pair by pair."""
+"""Evaluations side by side: scores by judge, prompt type and scenario, and the paired difference of two evaluations."""
 
 from __future__ import annotations
 
@@ -10,99 +10,117 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from seawall.store.files import read_json
 from seawall.errors import DataError
+from seawall.reporting.run import PAGE, read_results
 
+SCHEMA = 2
+"""Schema of `results.json` of `evaluate`."""
 WIDTH = 150
-"""Columns where standard output is no terminal."""
+"""Columns of the tables if standard output is not a terminal."""
+COMPARED = {"micro": "asr", "refused": "refused"}
+"""Score of a judge -> its name in the result of `compare`."""
 
 
-def read_evaluations(runs: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return the results of evaluations through Inspect.
+def write_page(runs: Sequence[Path]) -> Path:
+    """Print the tables of evaluations, and write them to `report.html` in the folder of the last one.
+
+    Args:
+        runs: Folders of finished evaluations of one benchmark.
+
+    Returns:
+        Path of the page.
 
     Raises:
-        DataError: They are of different benchmarks, or of the organisms' own, which `seawall demo` reports.
+        ArtifactError: A folder lacks its results.
+        DataError: Results cannot be read, or are of different benchmarks.
     """
-    results = [read_json(run / "results.json") for run in runs]
-    if own := [str(run) for run, result in zip(runs, results, strict=True) if "judges" not in result]:
-        raise DataError(
-            f"{', '.join(own)} holds figures of the organisms' own benchmark: they are in results.json, and `seawall demo` reports them. "
-            "Give folders of `seawall evaluate` with another --benchmark."
-        )
-    if len({result["benchmark"] for result in results}) > 1:
-        found = ", ".join(f"{run}: {result['benchmark']}" for run, result in zip(runs, results, strict=True))
-        raise DataError(f"These are of different benchmarks ({found}). Report one benchmark at a time.")
-    return results
-
-
-def make_tables(runs: Sequence[Path], results: Sequence[dict[str, Any]]) -> list[Table]:
-    """Return one table for each judge of all runs: a row a figure, a column a run; of two runs the paired difference too."""
-    shared = [judge for judge in results[0]["judges"] if all(judge in result["judges"] for result in results)]
-    changes = _compare(runs) if len(runs) == 2 else {}
-    tables = []
-    for judge in shared:
-        found = [result["judges"][judge] for result in results]
-        table = Table(
-            box=None, padding=(0, 2, 0, 0), title=f"\njudge {judge}", title_justify="left", title_style="bold"
-        )
-        table.caption, table.caption_justify = _caption(results, judge), "left"
-        table.add_column(f"{results[0]['benchmark']}, 95 % intervals", no_wrap=True)
-        for run, result in zip(runs, results, strict=True):
-            table.add_column("\n".join(filter(None, (str(run), result["model"], result["adapter"]))))
-        if changes:
-            table.add_column("difference, p")
-        for name, path in _rows(found[0]):
-            cells = [_show(_get(figures, path)) for figures in found]
-            table.add_row(name, *cells, *([_show_change(changes.get(judge, {}), path)] if changes else []))
-        tables.append(table)
-    return tables
-
-
-def write_page(run: Path, tables: Sequence[Table]) -> Path:
-    """Print the tables, and write them as `report.html` into the folder of a run; return its path."""
+    tables = make_tables(runs, read_evaluations(runs))
     console = Console(record=True, markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     for table in tables:
         console.print(table)
-    page = run / "report.html"
+    page = runs[-1] / PAGE
     page.write_text(console.export_html(inline_styles=True), encoding="utf-8")
     return page
 
 
-def _rows(figures: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return name and place of each figure that a judge has."""
+def read_evaluations(runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """Return the results of evaluations.
+
+    Raises:
+        ArtifactError: A folder lacks its results.
+        DataError: Results cannot be read, or are of different benchmarks.
+    """
+    results = [read_results(run, SCHEMA) for run in runs]
+    if len({result["benchmark"] for result in results}) > 1:
+        found = ", ".join(f"{run}: {result['benchmark']}" for run, result in zip(runs, results, strict=True))
+        raise DataError(f"The evaluations are of different benchmarks ({found}). Report one benchmark at a time.")
+    return results
+
+
+def make_tables(runs: Sequence[Path], results: Sequence[dict[str, Any]]) -> list[Table]:
+    """Return one table for each judge that all evaluations have.
+
+    A table has one row per score and one column per evaluation. For two evaluations it also has the paired difference.
+    """
+    judges = [judge for judge in results[0]["judges"] if all(judge in result["judges"] for result in results)]
+    differences = _compare(runs) if len(runs) == 2 else {}
+    return [_make_table(judge, runs, results, differences.get(judge)) for judge in judges]
+
+
+def _make_table(
+    judge: str, runs: Sequence[Path], results: Sequence[dict[str, Any]], difference: dict[str, Any] | None
+) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), title=f"\njudge {judge}", title_justify="left", title_style="bold")
+    table.caption, table.caption_justify = _describe_agreement(results, judge), "left"
+    table.add_column(f"{results[0]['benchmark']}, 95 % intervals", no_wrap=True)
+    for run, result in zip(runs, results, strict=True):
+        table.add_column("\n".join(filter(None, (str(run), result["model"], result["adapter"]))))
+    if difference is not None:
+        table.add_column("difference, p")
+    scores = [result["judges"][judge] for result in results]
+    for name, path in _list_scores(scores[0]):
+        cells = [_format_share(_find(score, path)) for score in scores]
+        if difference is not None:
+            cells.append(_format_difference(difference.get(COMPARED.get(path[0], ""))))
+        table.add_row(name, *cells)
+    return table
+
+
+def _list_scores(scores: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return title and keys of each score that a judge has."""
+    rows: list[tuple[str, tuple[str, ...]]]
     rows = [("ASR, mean of scenarios", ("macro",)), ("ASR, all answers", ("micro",))]
-    rows += [(f"  {task}", ("by_prompt_type", task)) for task in figures.get("by_prompt_type", ())]
-    rows += [(f"  {scenario}", ("by_scenario", scenario)) for scenario in figures.get("by_scenario", ())]
-    rows += [("ASR of what was understood", ("understood",)), ("harmless items refused", ("refused",))]
-    return [(name, path) for name, path in rows if _get(figures, path)]
+    rows += [(f"  {name}", ("by_type", name)) for name in scores.get("by_type", ())]
+    rows += [(f"  {scenario}", ("by_scenario", scenario)) for scenario in scores.get("by_scenario", ())]
+    rows += [("ASR of understood media", ("understood",)), ("harmless items refused", ("refused",))]
+    return [(name, path) for name, path in rows if _find(scores, path)]
 
 
-def _get(figures: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
+def _find(scores: dict[str, Any], path: Sequence[str]) -> dict[str, Any] | None:
     for name in path:
-        figures = figures.get(name) or {}
-    return figures or None
+        scores = scores.get(name) or {}
+    return scores or None
 
 
-def _show(share: dict[str, Any] | None) -> str:
+def _format_share(share: dict[str, Any] | None) -> str:
     if not share or share["share"] is None:
         return "no verdict"
     text = f"{share['share']:.3f} [{share['low']:.3f}, {share['high']:.3f}]"
     if "n" not in share:
         return text
-    missing = share["all"] - share["n"]
-    return f"{text} n = {share['n']}" + (f", {missing} unscored" if missing else "")
+    unscored = share["all"] - share["n"]
+    return f"{text} n = {share['n']}" + (f", {unscored} unscored" if unscored else "")
 
 
-def _show_change(change: dict[str, Any], path: Sequence[str]) -> str:
-    """Return the paired difference, where there is one of this figure."""
-    found = change.get({"micro": "asr", "refused": "refused"}.get(path[0], ""))
+def _format_difference(found: dict[str, Any] | None) -> str:
+    """Return the paired difference of a score, or an empty text if there is none."""
     if not found or found["difference"] is None:
         return ""
     return f"{found['difference']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}], p = {found['p']:.2g}"
 
 
-def _caption(results: Sequence[dict[str, Any]], judge: str) -> str:
-    """Return how far the judge agrees with the others."""
+def _describe_agreement(results: Sequence[dict[str, Any]], judge: str) -> str:
+    """Return a line about the agreement of a judge with the others."""
     agreements = [
         f"{' and '.join(pair['judges'])} agree on {pair['share']:.2f}"
         + (f", kappa {pair['kappa']:.2f}" if pair["kappa"] is not None else "")
@@ -110,13 +128,13 @@ def _caption(results: Sequence[dict[str, Any]], judge: str) -> str:
         for pair in result["agreement"]
         if judge in pair["judges"] and pair["n"]
     ]
-    return "; ".join(agreements) or "one judge alone: give a second one (docs/judges.md)"
+    return "; ".join(agreements) or "This is the only judge. Add a second one (docs/judges.md)."
 
 
 def _compare(runs: Sequence[Path]) -> dict[str, Any]:
-    from inspect_ai.log import list_eval_logs, read_eval_log
+    """Return judge -> paired differences of two evaluations; see `compare`."""
+    from seawall.evaluation.statistics.answers import read_logs
+    from seawall.evaluation.statistics.comparison import compare
 
-    from seawall.evaluation.statistics.summary import compare
-
-    logs = [[read_eval_log(log.name) for log in list_eval_logs(str(run))] for run in runs]
-    return compare(*logs)["judges"]
+    first, second = (read_logs(run) for run in runs)
+    return dict(compare(first, second)["judges"])

@@ -1,11 +1,11 @@
 """Artifact folders and their manifests.
 
 A folder belongs to one run: one stage with its settings and inputs. The same command continues the run or returns its
-result; a command with other settings is refused. A stage declares some settings and inputs as free: they say how much there
-is to do or how the work is done, so they may change when a run is continued.
+result; a command with other settings is refused. A stage declares some settings and inputs as free: they say how much
+there is to do or how the work is done, so they may change when a run is continued.
 
-A folder of another version of Seawall is continued if nothing that both versions know differs. An option that only one of the
-two versions has must be at its default.
+A folder of another version of Seawall is continued if nothing that both versions know differs. An option that only one
+of the two versions has must be at its default.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Manifest:
     config: dict[str, Any]
     """Every setting of the run."""
     defaults: tuple[str, ...] = ()
-    """Names of the settings that had their default values; those of a nested config are dotted, as in `mixture.text_harmful`."""
+    """Names of the settings that had their default values. Those of a nested config are dotted, as in
+    `mixture.text_harmful`."""
     inputs: dict[str, str]
     """Name -> hash of each input that the result depends on."""
     identity: str = ""
@@ -64,8 +65,8 @@ class Manifest:
             raise ArtifactError(f"{path} was not written by seawall. Give another folder.")
         if (found := value.get("schema", 1)) != SCHEMA:
             raise ArtifactError(
-                f"{path.parent} was written by another version of Seawall (schema {found}, this version reads schema {SCHEMA}). "
-                "Run the stage again with another --out, or use the version that wrote the folder."
+                f"{path.parent} was written by another version of Seawall (schema {found}, this version reads schema "
+                f"{SCHEMA}). Run the stage again with another --out, or use the version that wrote the folder."
             )
         known = {name: value[name] for name in _FIELDS if name in value}
         known |= {name: tuple(known[name]) for name in ("defaults", "free") if name in known}
@@ -75,10 +76,14 @@ class Manifest:
         """Return the content of the file."""
         return {**{name: to_plain(getattr(self, name)) for name in _FIELDS}, **self.facts}
 
-    def find_differences(self, other: Manifest) -> dict[str, str]:
+    def find_differences(self, other: Manifest, places: tuple[str, str] = ("there", "now")) -> dict[str, str]:
         """Return name -> description of each setting and input in which another run differs from this one.
 
         A setting that only one side has counts as different unless it has its default value there.
+
+        Args:
+            other: Manifest of the other run.
+            places: Words for this run and the other one in the descriptions.
         """
         found = {}
         for part in ("config", "inputs"):
@@ -89,7 +94,7 @@ class Manifest:
                 else:
                     same = part == "config" and name in (self.defaults if name in mine else other.defaults)
                 if not same:
-                    found[name] = f"{name}: {_show(mine, name)} there, {_show(theirs, name)} now"
+                    found[name] = f"{name}: {_show(mine, name)} {places[0]}, {_show(theirs, name)} {places[1]}"
         return found
 
 
@@ -135,10 +140,15 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequ
 
 def reopen(out: Path, config: Any, inputs: dict[str, str]) -> None:
     """Mark a claimed folder as incomplete, with the free settings and inputs of the run that continues it."""
-    manifest = read_manifest(out)
-    settings = {**manifest.config, **to_plain(config)}
+    manifest, settings = read_manifest(out), to_plain(config)
+    known = _flatten(settings)
+    unknown = [name for name in manifest.defaults if name not in known]  # options of the version that made the folder
     updated = dataclasses.replace(
-        manifest, config=settings, defaults=_find_defaults(config, settings), inputs=inputs, complete=False
+        manifest,
+        config={**manifest.config, **settings},
+        defaults=(*_find_defaults(config, settings), *unknown),
+        inputs=inputs,
+        complete=False,
     )
     write_manifest(out, updated)
 
@@ -166,7 +176,9 @@ def require(folder: Path, stage: str) -> Manifest:
         raise ArtifactError(f"{folder} holds no result of `seawall {stage}` (no {MANIFEST}). Run that first.")
     manifest = read_manifest(folder)
     if manifest.stage != stage:
-        raise ArtifactError(f"{folder} was made by `seawall {manifest.stage}`; a result of `seawall {stage}` is needed.")
+        raise ArtifactError(
+            f"{folder} was made by `seawall {manifest.stage}`; a result of `seawall {stage}` is needed."
+        )
     if not manifest.complete:
         raise ArtifactError(f"`seawall {stage}` has not finished {folder}. Rerun the same command to resume.")
     return manifest
@@ -219,7 +231,7 @@ def _find_defaults(config: Any, settings: dict[str, Any]) -> tuple[str, ...]:
 
 def _flatten(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of nested configs under dotted names."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
             flat |= {f"{name}.{inner}": v for inner, v in _flatten(value).items()}

@@ -1,7 +1,8 @@
 """The embedding store: safetensors shards and an index. A shard is complete or absent, and nothing is rewritten.
 
-An embedding is found by its key, `<record id>#<copy>`. Its index line also holds a hash of all that made it: model, settings and
-questions. A later line for the same key replaces an earlier one; the earlier embedding stays on disk until `prune`.
+An embedding is found by its key, `<record id>#<copy>`. Its index line also holds a hash of all that made it: model,
+settings and questions. A later line for the same key replaces an earlier one; the earlier embedding stays on disk until
+`prune`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import re
 from collections import defaultdict
@@ -23,6 +25,8 @@ from seawall.store.pair import Pair
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +72,7 @@ class Entry:
             raise ArtifactError(f"{where} is not an index entry: it has no key. Synthesize again with another --out.")
         names = {field.name for field in dataclasses.fields(cls)}
         given = {name: value for name, value in line.items() if name in names}
-        given["curve"] = tuple(given.get("curve", ()))
+        given["curve"] = tuple(given.get("curve") or ())
         return cls(**{"record": line["key"].rpartition("#")[0], **given})
 
     def to_json(self) -> dict[str, Any]:
@@ -153,11 +157,12 @@ class EmbeddingStore:
         if entry and entry.failed:
             raise ArtifactError(f"{self.folder} has no embedding {key!r}: it failed ({entry.failed}). Leave it out.")
         try:
-            return self._open(self.entries[key].shard).get_tensor(key).clone()  # not a view of the mapped file
+            tensor: Tensor = self._open(self.entries[key].shard).get_tensor(key)
+            return tensor.clone()  # not a view of the mapped file
         except (KeyError, OSError, SafetensorError) as error:
             raise ArtifactError(
-                f"{self.folder} has no readable embedding {key!r} ({error}). Rerun the same `seawall synthesize`: it makes what "
-                "is missing."
+                f"{self.folder} has no readable embedding {key!r} ({error}). Rerun the same `seawall synthesize`: it "
+                "makes what is missing."
             ) from error
 
     def find_damage(self) -> dict[str, str]:
@@ -195,14 +200,20 @@ class EmbeddingStore:
 
         lock = filelock.FileLock(self.folder / ".lock", blocking=False)
         try:
-            with lock:
-                for partial in self.folder.glob("*.safetensors.partial"):  # left by a writer that was killed
-                    partial.unlink()
-                yield
+            lock.acquire()
         except filelock.Timeout as error:
             raise ArtifactError(
-                f"Another `seawall synthesize` is writing to {self.folder}. Wait until it is done, or give another --out."
+                f"Another `seawall synthesize` is writing to {self.folder}. Wait until it is done, or give another "
+                "--out."
             ) from error
+        except OSError as error:
+            log.warning("%s is not locked, because its file system has no locks (%s)", self.folder, error.strerror)
+        try:
+            for partial in self.folder.glob("*.safetensors.partial"):  # left by a writer that was killed
+                partial.unlink()
+            yield
+        finally:
+            lock.release()
 
     def _open(self, shard: str) -> Any:
         """Return the open handle of a shard."""
@@ -226,7 +237,7 @@ def open_store(folder: Path, fingerprint: str) -> EmbeddingStore:
     made_for = require(folder, "synthesize").inputs["model"]
     if made_for != fingerprint:
         raise ArtifactError(
-            f"The embeddings in {folder} were made for another model (fingerprint {made_for}, this model has {fingerprint}). "
-            "Embeddings only fit the model that they were made with: synthesize them again."
+            f"The embeddings in {folder} were made for another model (fingerprint {made_for}, this model has "
+            f"{fingerprint}). Embeddings only fit the model that they were made with: synthesize them again."
         )
     return EmbeddingStore(folder)

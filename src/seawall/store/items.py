@@ -1,4 +1,4 @@
-"""What an evaluation asks and what it gets: items, answers and verdicts."""
+"""What an evaluation asks and what it gets: items, answers, verdicts and figures."""
 
 from __future__ import annotations
 
@@ -149,3 +149,17 @@ class Answer:
     def _verdict(self, judge: str) -> Verdict | None:
         verdict = self.verdicts.get(judge)
         return None if self.failed or verdict is None or verdict.unsafe is None else verdict
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A measured value with its 95 % interval."""
+
+    mean: float
+    """The value."""
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end of the interval."""
+    n: int
+    """Number of answers that it is computed from."""

@@ -82,8 +82,9 @@ def check_store(folder: Path) -> dict[str, Any]:
     if faults:
         shown = "; ".join(f"{key}: {fault}" for key, fault in itertools.islice(faults.items(), 5))
         raise ArtifactError(
-            f"{len(faults)} of {len(store.entries)} embeddings in {folder} are broken ({shown}). Run `seawall embeddings prune "
-            f"{folder} --out NEW`, then the same `seawall synthesize` with --out NEW: it makes what is missing."
+            f"{len(faults)} of {len(store.entries)} embeddings in {folder} are broken ({shown}). "
+            f"Run `seawall embeddings prune {folder} --out NEW`, then the same `seawall synthesize` with --out NEW: "
+            "it makes what is missing."
         )
     known = {entry.shard for entry in store.history}
     return {
@@ -121,8 +122,8 @@ def merge_stores(folders: Sequence[Path], out: Path) -> dict[str, Any]:
                 chosen[key] = store, entry
     if conflicts:
         raise ArtifactError(
-            f"{len(conflicts)} keys stand for different questions ({'; '.join(conflicts[:5])}). Give the records unique ids, or "
-            "prepare them from one file."
+            f"{len(conflicts)} keys stand for different questions ({'; '.join(conflicts[:5])}). "
+            "Give the records unique ids, or prepare them from one file."
         )
     pairs = sorted({manifest.inputs["pairs"] for manifest in manifests})
     inputs = {**manifests[0].inputs, "pairs": pairs[0] if len(pairs) == 1 else hash_text(" ".join(pairs))}
@@ -175,13 +176,13 @@ def _read_all(store: EmbeddingStore) -> Iterator[tuple[Entry, Tensor | None, str
 
 
 def _require_same_settings(first: Path, expected: Manifest, folder: Path, manifest: Manifest) -> None:
-    differences = expected.find_differences(manifest)
+    differences = expected.find_differences(manifest, places=("in the first", "in the second"))
     refused = [text for name, text in differences.items() if name.partition(".")[0] not in expected.free]
     if refused or expected.identity != manifest.identity:
         reason = "; ".join(refused[:4]) or "they were made by different versions"
         raise ArtifactError(
-            f"{first} and {folder} cannot be merged ({reason}): only embeddings of the same model and settings fit together. "
-            "Synthesize again with the same ones."
+            f"{first} and {folder} cannot be merged ({reason}): only embeddings of the same model and settings fit "
+            "together. Synthesize again with the same ones."
         )
 
 

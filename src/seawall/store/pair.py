@@ -65,6 +65,10 @@ class QuestionAnswer:
             raise DataError(f'{where} is {value!r}; it must be an object {{"question": text, "answer": text}}.')
         return cls(question=value["question"], answer=value["answer"])
 
+    def to_json(self) -> dict[str, str]:
+        """Return the JSON object."""
+        return {"question": self.question, "answer": self.answer}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
@@ -112,7 +116,8 @@ class Pair:
         needed = (*texts, "content", "verification", "style")
         if missing := [name for name in needed if line.get(name) is None]:
             raise DataError(
-                f"{where} lacks {', '.join(missing)}, so it is not an alignment pair of this version. Run `seawall prepare` again."
+                f"{where} lacks {', '.join(missing)}, so it is not an alignment pair of this version. "
+                "Run `seawall prepare` again."
             )
         if wrong := [name for name in texts if not isinstance(line[name], str)]:
             raise DataError(f"{where}: {wrong[0]} is {line[wrong[0]]!r}; it must be a text.")
@@ -133,7 +138,11 @@ class Pair:
 
     def to_json(self) -> dict[str, Any]:
         """Return the line, with the columns in their documented order."""
-        return dataclasses.asdict(self)
+        line = {name: getattr(self, name) for name in self.__slots__}  # faster than dataclasses.asdict
+        line["content"] = [one.to_json() for one in self.content]
+        line["verification"] = [one.to_json() for one in self.verification]
+        line["style"] = self.style.to_json()
+        return line
 
     def hash_questions(self, identity: str) -> str:
         """Return a hash of all that an embedding of this pair depends on.
@@ -165,5 +174,3 @@ def read_pairs(folder: Path) -> list[Pair]:
 def read_modality(folder: Path) -> str:
     """Return the modality of the pairs of a finished `prepare`."""
     return str(require(folder, "prepare").config["modality"])
-
-

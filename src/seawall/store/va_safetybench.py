@@ -1,8 +1,8 @@
 """The layout of VA-SafetyBench, which `seawall build` writes and the evaluation reads.
 
 `<Video|Audio>_questions/<scenario>.json` maps id -> prompt type -> text. The media are
-`<Video|Audio>/<scenario>/<prompt type>/<id>.<mp4|mp3>`. `phrases.json`, which the published set lacks, maps scenario -> id ->
-phrase, type and whether it is harmful.
+`<Video|Audio>/<scenario>/<prompt type>/<id>.<mp4|mp3>`. `phrases.json`, which the published set lacks, maps scenario ->
+id -> phrase, type and whether it is harmful.
 
 Source: Lu et al., arXiv 2502.12562, and its repository.
 """
@@ -59,11 +59,17 @@ def read_questions(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is not readable JSON ({error}). Download it again.") from error
     if not isinstance(questions, dict) or not questions or not all(isinstance(v, dict) for v in questions.values()):
-        raise DataError(f'{path} does not have the form {{"id": {{"field": text}}}}. Give a question file as published.')
+        raise DataError(
+            f'{path} does not have the form {{"id": {{"field": text}}}}. Give a question file as published.'
+        )
     return questions
 
 
 def read_phrases(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the content of `phrases.json`: scenario -> id -> `phrase`, `type` and, where given, `harmful`. Empty without the file."""
+    """Return the content of `phrases.json`, empty without the file.
+
+    Returns:
+        Scenario -> id -> `phrase`, `type` and, if given, `harmful`.
+    """
     path = root / PHRASES
     return read_json(path) if path.is_file() else {}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHARD_EMBEDDINGS = 32
 """Embeddings in a shard."""
 SHARD_SECONDS = 30
-"""A shard with fewer embeddings is written when its oldest is this old, so that a killed run loses at most that much work."""
+"""A shard with fewer embeddings is written when its oldest is this old, in seconds. A killed run loses no more work."""
 
 
 class ShardWriter:
@@ -36,7 +36,7 @@ class ShardWriter:
         self._made = self._steps = 0
 
     def add(self, entry: Entry, embedding: Tensor | None) -> None:
-        """Take one finished embedding, shape = (rows, width), or None where it failed. Call `write_if_due` afterwards."""
+        """Take one finished embedding, shape = (rows, width), or None if it failed. Call `write_if_due` afterwards."""
         if not self._entries:
             self._oldest = time.perf_counter()
         self._entries.append(entry)
@@ -56,7 +56,7 @@ class ShardWriter:
             self.write()
 
     def write(self) -> None:
-        """Write everything that was taken. Each embedding is charged an equal share of the time since the last shard."""
+        """Write everything that was taken. Each embedding gets an equal share of the time since the last shard."""
         if not self._entries:
             return
         now = time.perf_counter()

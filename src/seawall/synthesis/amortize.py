@@ -1,7 +1,7 @@
-"""Where an embedding starts: the encoder's output for a blank, or for real, harmless, unlabelled media (the bank).
+"""Starting points: the encoder's output for real, harmless, unlabelled media (the bank) or for a blank medium.
 
-A warm start moves that by what ridge regression foresees: from a phrase's token embeddings to solved embeddings, fitted on a
-first block of records.
+A warm start shifts them towards where the optimisation is expected to end: a ridge regression from a phrase's token
+embeddings to solved embeddings, fitted on the records that are solved first.
 """
 
 from __future__ import annotations
@@ -15,74 +15,92 @@ import torch
 from torch import Tensor
 
 from seawall.errors import DataError
-from seawall.models.load import LoadedModel
 from seawall.media.modality import find_modality
+from seawall.models.load import LoadedModel
+
+RIDGE = 0.1
+"""Penalty of the regression, relative to the mean squared length of the phrases' features."""
 
 
 def find_media(folder: Path, modality: str = "image") -> list[Path]:
-    """Return the media files of a folder, sorted.
+    """Return the media files of a folder and its subfolders, sorted.
 
     Raises:
-        DataError: There is none.
+        DataError: The folder contains no media of the modality.
     """
     endings = find_modality(modality).endings
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
     if not files:
         raise DataError(
-            f"{folder} holds no {modality} ({', '.join(endings)}). Give a folder of harmless {modality}s as the bank."
+            f"{folder} contains no {modality} files ({', '.join(endings)}). "
+            f"Give a folder of harmless {modality} files as the bank."
         )
     return files
 
 
 def choose_starts(starts: Tensor, number: int, seed: str) -> Tensor:
-    """Return different starts, all where there are no more, shape = (starts, rows, width), drawn by a seed of its own."""
+    """Draw `number` different starting points, or all of them if there are fewer.
+
+    Args:
+        starts: Shape = (starts, rows, width).
+        number: Number to draw.
+        seed: Seed of the draw.
+    """
     return starts[random.Random(seed).sample(range(len(starts)), min(number, len(starts)))]
 
 
-RIDGE = 0.1
-"""Penalty of the regression, as a share of the mean squared length of the phrases' features."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SolvedEmbeddings:
+    """Verified embeddings of the records solved first, on which a warm start is fitted."""
+
+    phrases: Sequence[str]
+    """The phrase of each embedding."""
+    embeddings: Tensor
+    """Shape = (embeddings, rows, width)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WarmStart:
-    """A ridge regression from phrases to solved embeddings, kept in its dual form: no matrix of `E`'s size squared."""
+    """A ridge regression from phrases to embeddings in dual form, which needs no matrix of the squared size of `E`."""
 
-    centre: Tensor
-    """Mean of the features of the block's phrases, shape = (features,)."""
+    feature_mean: Tensor
+    """Mean of the features of the solved phrases, shape = (features,)."""
     features: Tensor
-    """Those features, centred, shape = (block, features)."""
-    duals: Tensor
-    """What each phrase of the block gives to an embedding, shape = (block, ..., rows, width)."""
-    shift: Tensor
-    """Mean of the solved embeddings minus mean of the starts, shape = (..., rows, width)."""
+    """Centred features of the solved phrases, shape = (embeddings, features)."""
+    dual_coefficients: Tensor
+    """Contribution of each solved phrase to a prediction, shape = (embeddings, ..., rows, width)."""
+    mean_shift: Tensor
+    """Mean of the solved embeddings minus mean of the starting points, shape = (..., rows, width)."""
 
-    def move(self, loaded: LoadedModel, starts: Tensor, phrase: str) -> Tensor:
-        """Return starts moved towards what the phrase's embeddings should be, shape = (..., rows, width)."""
-        alike = self.features @ (phrase_features(loaded, phrase) - self.centre)
-        return starts + (self.shift + torch.tensordot(alike, self.duals, 1)).to(starts)
+    def shift(self, loaded: LoadedModel, starts: Tensor, phrase: str) -> Tensor:
+        """Return starting points shifted towards the predicted embedding of a phrase, shape = (..., rows, width)."""
+        similarity = self.features @ (compute_phrase_features(loaded, phrase) - self.feature_mean)
+        predicted: Tensor = self.mean_shift + torch.tensordot(similarity, self.dual_coefficients, 1)
+        return starts + predicted.to(starts)
 
 
-def fit_warm_start(loaded: LoadedModel, phrases: Sequence[str], embeddings: Tensor, starts: Tensor) -> WarmStart:
-    """Fit a warm start.
+def fit_warm_start(loaded: LoadedModel, solved: SolvedEmbeddings, starts: Tensor) -> WarmStart:
+    """Fit the regression.
 
     Args:
         loaded: The model.
-        phrases: Of solved embeddings.
-        embeddings: Shape = (embeddings, rows, width).
-        starts: Where embeddings may start, shape = (starts, rows, width).
+        solved: What to fit on.
+        starts: All possible starting points, shape = (starts, rows, width).
     """
-    features = torch.stack([phrase_features(loaded, phrase) for phrase in phrases])
-    centre, mean = features.mean(0), embeddings.mean(0)
-    features = features - centre
+    features = torch.stack([compute_phrase_features(loaded, phrase) for phrase in solved.phrases])
+    feature_mean, mean = features.mean(0), solved.embeddings.mean(0)
+    features = features - feature_mean
     kernel = features @ features.T
-    ridge = RIDGE * kernel.diagonal().mean().clamp_min(1e-9) * torch.eye(len(kernel))
-    duals = torch.linalg.solve(kernel + ridge, (embeddings - mean).flatten(1)).view(embeddings.shape)
-    return WarmStart(centre=centre, features=features, duals=duals, shift=mean - starts.mean(0).cpu())
+    penalty = RIDGE * kernel.diagonal().mean().clamp_min(1e-9) * torch.eye(len(kernel))
+    dual = torch.linalg.solve(kernel + penalty, (solved.embeddings - mean).flatten(1)).view(solved.embeddings.shape)
+    return WarmStart(
+        feature_mean=feature_mean, features=features, dual_coefficients=dual, mean_shift=mean - starts.mean(0).cpu()
+    )
 
 
 @torch.no_grad()
-def phrase_features(loaded: LoadedModel, phrase: str) -> Tensor:
-    """Return the language model's embeddings of the first and last token of a phrase and their mean, shape = (3 * hidden,)."""
+def compute_phrase_features(loaded: LoadedModel, phrase: str) -> Tensor:
+    """Return the token embeddings of a phrase: the first one, the last one and the mean, shape = (3 * hidden size,)."""
     ids = loaded.chat.tokenizer(f" {phrase}", add_special_tokens=False, return_tensors="pt")["input_ids"][0]
     tokens = loaded.model.get_input_embeddings()(ids.to(loaded.model.device)).float().cpu()
     return torch.cat([tokens[0], tokens[-1], tokens.mean(0)])

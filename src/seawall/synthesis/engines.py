@@ -1,6 +1,6 @@
-"""The local engine: every visible device of this machine, one process each where there are several.
+"""The local engine: every visible device of this machine, with one process per device if there are several.
 
-Records draw from seeds of their own, so the result does not depend on which device or batch a record was in.
+Every record draws from its own random seed, so the result does not depend on the device or the batch it was in.
 """
 
 from __future__ import annotations
@@ -20,37 +20,39 @@ import torch
 from torch import Tensor
 
 from seawall.errors import EngineError, ModelError, SeawallError
+from seawall.models.chat import Blank
 from seawall.models.encode import encode_media
 from seawall.models.families import is_registered_here_only
 from seawall.models.load import LoadedModel, is_placed, load_model
+from seawall.store.pair import Pair
+from seawall.synthesis.amortize import SolvedEmbeddings, fit_warm_start
 from seawall.synthesis.config import SynthesizeConfig
 from seawall.synthesis.optimize import Task
-from seawall.synthesis.solve import Job, solve
-from seawall.synthesis.amortize import fit_warm_start
+from seawall.synthesis.solve import solve
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkerSpec:
-    """What a worker in another process needs to solve records as this one would."""
+    """What a worker process needs to solve pairs exactly as the main process would."""
 
     model: str
-    """Name of the model; a folder must be there under the same path."""
+    """Name of the model. A folder must exist under the same path on the worker's machine."""
     fingerprint: str
-    """What the worker's model must have."""
+    """Fingerprint that the worker's model must have."""
     modality: str
-    """What the media are."""
-    media: Sequence[Path | str]
+    """Modality of the media."""
+    media: Sequence[Path | Blank]
     """Media to start from, or `[BLANK]`."""
     config: SynthesizeConfig
     """Settings."""
-    block: tuple[Sequence[str], Tensor] | None = None
-    """Phrase of each embedding of the first block, and these, shape = (embeddings, rows, width), where there is a warm start."""
+    solved: SolvedEmbeddings | None = None
+    """What to fit a warm start on. None starts without one."""
 
     def load(self) -> LoadedModel:
         """Load the model.
 
         Raises:
-            ModelError: It is another one than that of the process that hands out the work.
+            ModelError: It is not the model of the main process.
         """
         config = self.config
         loaded = load_model(
@@ -58,35 +60,35 @@ class WorkerSpec:
         )
         if loaded.fingerprint != self.fingerprint:
             raise ModelError(
-                f"A worker found another model under {self.model} (fingerprint {loaded.fingerprint}, wanted {self.fingerprint}). "
-                "Give every machine the same folder."
+                f"A worker found another model under {self.model} (fingerprint {loaded.fingerprint}, expected "
+                f"{self.fingerprint}). Give every machine the same folder."
             )
         return loaded
 
-    def equip(self, loaded: LoadedModel, device: str) -> Tensor:
-        """Move the model to a device; return the starts, shape = (starts, rows, width), on it."""
+    def encode_starts(self, loaded: LoadedModel, device: str) -> Tensor:
+        """Move the model to a device. Return the starting points there, shape = (starts, rows, width)."""
         if not is_placed(loaded.model):
             loaded.model.to(device)
         return encode_media(loaded, self.media)
 
-    def solve(self, loaded: LoadedModel, todo: Iterable[Job], starts: Tensor) -> Iterator[Task]:
-        """Yield the tasks of `todo` as they finish; see `solve`."""
-        warm = fit_warm_start(loaded, *self.block, starts) if self.block else None
-        yield from solve(loaded, todo, starts, self.config, warm)
+    def solve(self, loaded: LoadedModel, pairs: Iterable[Pair], starts: Tensor) -> Iterator[Task]:
+        """Yield the tasks of pairs as they finish; see `synthesis.solve.solve`."""
+        warm_start = fit_warm_start(loaded, self.solved, starts) if self.solved else None
+        yield from solve(loaded, pairs, starts, self.config, warm_start)
 
 
 def find_devices() -> list[str]:
-    """Return every visible device: CUDA's, or else the CPU."""
+    """Return the visible devices: all CUDA devices, or the CPU if there is none."""
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or ["cpu"]
 
 
-def solve_local(workshop: WorkerSpec, loaded: LoadedModel, todo: Sequence[Job]) -> Iterator[Task]:
-    """Solve records on this machine; with one device, or a model that only this process knows, in this very process.
+def solve_local(spec: WorkerSpec, loaded: LoadedModel, pairs: Sequence[Pair]) -> Iterator[Task]:
+    """Solve pairs on this machine, in this process if there is one device or other processes cannot load the model.
 
     Args:
-        workshop: What to work with.
+        spec: What the workers need.
         loaded: The model, loaded in this process.
-        todo: What to make.
+        pairs: The pairs.
 
     Yields:
         Tasks as they finish.
@@ -95,29 +97,29 @@ def solve_local(workshop: WorkerSpec, loaded: LoadedModel, todo: Sequence[Job]) 
         EngineError: A worker died.
     """
     devices = find_devices()
-    if len(devices) == 1 or is_registered_here_only(workshop.model) or is_placed(loaded.model):
-        starts = workshop.equip(loaded, devices[0])
-        yield from workshop.solve(loaded, todo, starts)
+    if len(devices) == 1 or is_registered_here_only(spec.model) or is_placed(loaded.model):
+        starts = spec.encode_starts(loaded, devices[0])
+        yield from spec.solve(loaded, pairs, starts)
     else:
-        loaded.model.to("meta")  # each worker loads its own; this process has no more use for the weights
-        yield from solve_in_processes(workshop, todo, devices)
+        loaded.model.to("meta")  # frees its memory: each worker loads its own copy
+        yield from solve_in_processes(spec, pairs, devices)
 
 
-def solve_in_processes(workshop: WorkerSpec, todo: Sequence[Job], devices: Sequence[str]) -> Iterator[Task]:
-    """Solve records in one process for each device; all take from one queue.
+def solve_in_processes(spec: WorkerSpec, pairs: Sequence[Pair], devices: Sequence[str]) -> Iterator[Task]:
+    """Solve pairs in one process per device. All take from one queue.
 
     Raises:
         EngineError: A worker died.
     """
     context = multiprocessing.get_context("spawn")
-    jobs, results = context.Queue(), context.Queue()
-    for job in [*todo, *[None] * len(devices)]:
-        jobs.put(job)
-    workers = [context.Process(target=_work, args=(workshop, d, jobs, results), daemon=True) for d in devices]
+    todo, results = context.Queue(), context.Queue()
+    for item in [*pairs, *[None] * len(devices)]:
+        todo.put(item)
+    workers = [context.Process(target=_work, args=(spec, d, todo, results), daemon=True) for d in devices]
     try:
         for worker in workers:
             worker.start()
-        left = len(todo)
+        left = len(pairs)
         while left:
             try:
                 result = pickle.loads(results.get(timeout=1))
@@ -131,31 +133,32 @@ def solve_in_processes(workshop: WorkerSpec, todo: Sequence[Job], devices: Seque
     finally:
         for worker in workers:
             worker.terminate()
-        jobs.cancel_join_thread()
+        todo.cancel_join_thread()
 
 
-def _work(workshop: WorkerSpec, device: str, jobs: Any, results: Any) -> None:
-    """Solve what comes through `jobs` until None comes; pickled by hand, because queues would share tensors' memory."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _work(spec: WorkerSpec, device: str, todo: Any, results: Any) -> None:
+    """Solve the pairs from a queue until None arrives. Results are pickled, since a queue would share tensor memory."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
-        loaded = workshop.load()
-        for task in workshop.solve(loaded, iter(jobs.get, None), workshop.equip(loaded, device)):
+        loaded = spec.load()
+        for task in spec.solve(loaded, iter(todo.get, None), spec.encode_starts(loaded, device)):
             task.embeddings = task.embeddings.cpu()
             results.put(pickle.dumps(task))
     except SeawallError as error:
         results.put(pickle.dumps(error))
 
 
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+def _exit_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _require_alive(workers: Sequence[Any], devices: Sequence[str]) -> None:
     dead = [(d, w.exitcode) for d, w in zip(devices, workers, strict=True) if w.exitcode]
     if dead:
         raise EngineError(
-            f"The worker on {dead[0][0]} died (exit code {dead[0][1]}; -9 is most often a lack of memory). What was finished is kept: "
-            "lower --batch-size, and run the same command again."
+            f"The worker on {dead[0][0]} died (exit code {dead[0][1]}; -9 usually means that memory ran out). "
+            "Finished work is kept. Lower --batch-size and rerun the same command to resume."
         )

@@ -1,8 +1,8 @@
-"""The optimisation of synthetic embeddings: many records in one batch, each stopped at its own threshold.
+"""The optimiser: many records in one batch, each of which stops at its own threshold.
 
-The embeddings of a record start from different media and share one change: what turns every start into the phrase is
-nearer to what real media of the phrase have in common than a change that has to fit one start alone. Each step looks at
-one of them, in turn, so that more of them cost hardly more.
+The copies of a record start from different media and share one offset. Whatever moves every start to the phrase is
+closer to what real media of the phrase have in common than an offset that fits a single start. Each step uses one copy,
+in turn, so that more copies cost little more.
 """
 
 from __future__ import annotations
@@ -10,161 +10,170 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from seawall.models.chat import Example
 from seawall.models.load import LoadedModel
-from seawall.models.memory import gradient_checkpointing, halved, is_out_of_memory
-from seawall.synthesis.objective import losses
+from seawall.models.memory import gradient_checkpointing, halve_batch_size, is_out_of_memory
+from seawall.synthesis.objective import compute_losses
 
 log = logging.getLogger(__name__)
 
-LOWERING = 0.3
-"""By what the threshold of a task is multiplied when it is met and the phrase does not come back."""
+RETRY_FACTOR = 0.3
+"""Factor on the threshold for each threshold retry of a task."""
 
 
-class Stepper:
-    """The update rule: the change of one record on its way, with the state of its optimiser.
+class SharedOffset:
+    """The offset that the copies of a record share, with the state of its optimiser.
 
     Args:
-        starts: Where its embeddings start, shape = (copies, rows, width).
-        rate: Adam's learning rate, in the units of `E`.
-        device: Where they are kept.
+        starts: Starting point of each copy, shape = (copies, rows, width).
+        learning_rate: Learning rate of Adam, in the units of `E`.
+        device: Device of all tensors.
     """
 
-    def __init__(self, starts: Tensor, rate: float, device: torch.device) -> None:
+    def __init__(self, starts: Tensor, learning_rate: float, device: torch.device) -> None:
         self.starts = starts.detach().to(device, torch.float32)
-        self.change = torch.zeros_like(self.starts[0]).requires_grad_()
-        self._adam = torch.optim.Adam([self.change], lr=rate, betas=(0.9, 0.95))
+        self.offset = torch.zeros_like(self.starts[0]).requires_grad_()
+        self._adam = torch.optim.Adam([self.offset], lr=learning_rate, betas=(0.9, 0.95))
 
     def step(self) -> None:
-        """Move along the gradient that was accumulated."""
+        """Take one optimiser step with the accumulated gradient, and clear it."""
         self._adam.step()
         self._adam.zero_grad()
 
 
 @dataclasses.dataclass(kw_only=True)
 class Task:
-    """One record in the making: its embeddings, the copies."""
+    """The work on one record: all its copies, in one attempt."""
 
     record: str
     """Id of the record."""
-    turns: list[list[Example]]
-    """Content controls of each copy: they say when it is done."""
+    content: list[list[Example]]
+    """Content controls of each copy. Their loss decides when the task is done."""
     style: Example | None = None
-    """Its style control: it varies `E`, and a model that cannot answer it must not keep the record from being done."""
+    """Style control, which varies `E`. Its loss does not count for the threshold, since the model may be unable to
+    answer it."""
     embeddings: Tensor
-    """`E` of each copy, shape = (copies, rows, width), fp32; the starts until it is optimised."""
+    """`E` of each copy, shape = (copies, rows, width), fp32. The starting points until the task is optimised."""
     curve: list[float] = dataclasses.field(default_factory=list)
-    """Mean loss of the content controls before each step and at the end, in nats a token, each of the copy whose turn it was."""
+    """Mean loss of the content controls before each step and at the end, in nats per token, of the copy used there."""
     verified: list[bool] = dataclasses.field(default_factory=list)
-    """Of each copy, whether the model recovered the phrase under the held-out questions."""
+    """Whether each copy passed verification."""
     failed: str = ""
-    """Why no embedding could be made; empty where one was."""
-    starts: int = 1
-    """How often it started, each time from other media."""
-    steps_before: int = 0
-    """Steps taken from earlier starts."""
-    lowered: int = 0
-    """How often its threshold was lowered since this start."""
-    stepper: Stepper | None = None
-    """What it goes on with, where it is continued."""
+    """Why no embedding could be made. Empty if one was made."""
+    attempt: int = 1
+    """Number of this attempt. Each one has other starting media."""
+    earlier_steps: int = 0
+    """Steps of the attempts before this one."""
+    threshold_retries: int = 0
+    """How often this attempt was continued with a lower threshold."""
+    shared_offset: SharedOffset | None = None
+    """Optimiser state, kept until the task is finished so that it can be continued."""
 
     @property
     def steps(self) -> int:
-        """Steps taken from this start."""
+        """Steps of this attempt."""
         return max(0, len(self.curve) - 1)
 
     @property
     def controls(self) -> list[list[Example]]:
-        """All auxiliary turns of each copy."""
-        return [[*content, *([self.style] if self.style else [])] for content in self.turns]
+        """Content and style controls of each copy."""
+        return [[*content, *([self.style] if self.style else [])] for content in self.content]
 
     @property
-    def turn(self) -> int:
-        """Number of the copy that the next step looks at."""
-        return len(self.curve) % len(self.turns)
+    def next_copy(self) -> int:
+        """Number of the copy that the next step uses."""
+        return len(self.curve) % len(self.content)
 
     @property
     def loss(self) -> float:
-        """Mean of what was last seen of each copy, in nats a token; infinite until each was looked at."""
-        recent = self.curve[-len(self.turns) :]
-        return sum(recent) / len(recent) if len(recent) == len(self.turns) else math.inf
+        """Mean of the latest loss of each copy, in nats per token. Infinite until every copy was used once."""
+        latest = self.curve[-len(self.content) :]
+        return sum(latest) / len(latest) if len(latest) == len(self.content) else math.inf
 
 
 def optimize(
     loaded: LoadedModel,
     tasks: Iterable[Task],
     *,
-    rate: float,
+    learning_rate: float,
     threshold: float,
     max_steps: int,
     batch_size: int,
-    packed: bool = False,
-    checkpointing: bool = False,
+    share_prefix: bool = False,
+    activation_checkpointing: bool = False,
 ) -> Iterator[Task]:
-    """Optimise each task's embeddings; yield a task as soon as it is done, so that the next takes its place.
+    """Optimise the embeddings of each task. Yield a task as soon as it is done, so that the next one takes its place.
 
-    A task whose loss becomes NaN or infinite is yielded at once, with the reason in `failed` and its starts as `embeddings`.
+    A task whose loss becomes NaN or infinite is yielded at once, with the reason in `failed` and its starting points as
+    `embeddings`.
 
     Args:
-        loaded: The model; its parameters are frozen.
-        tasks: What to do; read lazily.
-        rate: The learning rate, in the units of `E`.
-        threshold: A task is done when its `loss` is below this, in nats a token. 0 runs all `max_steps`.
-        max_steps: ... or after so many steps.
-        batch_size: Tasks in one forward pass; halved where memory does not suffice.
-        packed: See `score_records`.
-        checkpointing: See `gradient_checkpointing`.
+        loaded: The model. Its parameters are frozen.
+        tasks: The tasks, read lazily.
+        learning_rate: Learning rate of Adam, in the units of `E`.
+        threshold: A task is done when its `loss` is below this, in nats per token. 0 always runs `max_steps`.
+        max_steps: Maximum steps of a task.
+        batch_size: Tasks per forward pass. Halved when memory runs out.
+        share_prefix: See `score_records`.
+        activation_checkpointing: Recompute activations in the backward pass.
 
     Raises:
-        ModelError: Not even one task fits into memory.
+        ModelError: A single task does not fit into memory.
     """
     loaded.model.requires_grad_(False)
-    queue, active = iter(tasks), list[Task]()
+    queue, active = iter(tasks), list[tuple[Task, SharedOffset]]()
     while True:
         while len(active) < batch_size and (task := next(queue, None)) is not None:
-            task.stepper = task.stepper or Stepper(task.embeddings, rate, loaded.model.device)
-            active.append(task)
+            task.shared_offset = task.shared_offset or SharedOffset(task.embeddings, learning_rate, loaded.model.device)
+            active.append((task, task.shared_offset))
         if not active:
             return
         try:
-            each = _backward(loaded, active, batch_size, packed, checkpointing)
+            losses = _backward(loaded, active, batch_size, share_prefix, activation_checkpointing)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            batch_size = halved(batch_size)
-            log.warning("out of memory: going on with %d records at a time", batch_size)
+            batch_size = halve_batch_size(batch_size)
+            log.warning("out of memory: continuing with %d records per forward pass", batch_size)
             continue
-        going_on = []
-        for task, values in zip(active, each, strict=True):
+        unfinished = []
+        for (task, shared), values in zip(active, losses, strict=True):
             if not values.isfinite().all():
                 task.failed = f"its loss became {values.sum().item()} after {task.steps} steps"
                 yield task
                 continue
-            task.curve.append(values[: len(task.turns[0])].mean().item())
-            if task.loss < threshold * LOWERING**task.lowered or task.steps >= max_steps:
-                task.embeddings = task.stepper.starts + task.stepper.change.detach()
+            task.curve.append(values[: len(task.content[0])].mean().item())
+            if task.loss < threshold * RETRY_FACTOR**task.threshold_retries or task.steps >= max_steps:
+                task.embeddings = shared.starts + shared.offset.detach()
                 yield task
             else:
-                task.stepper.step()
-                going_on.append(task)
-        active = going_on
+                shared.step()
+                unfinished.append((task, shared))
+        active = unfinished
 
 
-def _backward(loaded: LoadedModel, tasks: list[Task], batch_size: int, packed: bool, checkpointing: bool) -> Tensor:
-    """Give each task's change the gradient of its loss; return the losses, shape = (tasks, turns)."""
-    for task in tasks:
-        task.stepper.change.grad = None  # what a pass without enough memory has left
-    found = []
-    for first in range(0, len(tasks), batch_size):
-        some = tasks[first : first + batch_size]
-        batch = torch.stack([task.stepper.starts[task.turn] + task.stepper.change for task in some])
-        with gradient_checkpointing(loaded.model, checkpointing):
-            loss = losses(loaded, batch, [task.controls[task.turn] for task in some], packed)
-            loss.mean(1).sum().backward()
-        found.append(loss.detach().cpu())
-    return torch.cat(found)
+def _backward(
+    loaded: LoadedModel,
+    active: Sequence[tuple[Task, SharedOffset]],
+    batch_size: int,
+    share_prefix: bool,
+    activation_checkpointing: bool,
+) -> list[Tensor]:
+    """Set the gradient of each task's offset. Return the losses of each task's controls, shape = (controls,)."""
+    for _, shared in active:
+        shared.offset.grad = None  # a pass that ran out of memory may have left one
+    found: list[Tensor] = []
+    for first in range(0, len(active), batch_size):
+        some = active[first : first + batch_size]
+        batch = torch.stack([shared.starts[task.next_copy] + shared.offset for task, shared in some])
+        controls = [task.controls[task.next_copy] for task, _ in some]
+        with gradient_checkpointing(loaded.model, activation_checkpointing):
+            losses = compute_losses(loaded, batch, controls, share_prefix)
+            torch.autograd.backward(torch.stack([each.mean() for each in losses]).sum())
+        found += torch.split(torch.cat(losses).detach().cpu(), [len(each) for each in losses])
+    return found

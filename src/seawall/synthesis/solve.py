@@ -1,4 +1,4 @@
-"""The policy on one device: each record optimised, verified, tried again from another start, or given up."""
+"""The work on one device: optimise each record, verify it, and try again or give up."""
 
 from __future__ import annotations
 
@@ -6,177 +6,187 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from seawall.models.compiling import compiled
+from seawall.models.families import get_module
 from seawall.models.load import LoadedModel
 from seawall.models.memory import (
-    SHARE,
-    SLACK,
+    MEMORY_SHARE,
+    PEAK_FACTOR,
+    compiled,
     count_kept_bytes,
-    free_bytes,
+    get_free_bytes,
     gradient_checkpointing,
     halve_on_out_of_memory,
 )
-from seawall.models.packing import why_not_packed
-from seawall.synthesis.config import SynthesizeConfig
-from seawall.synthesis.objective import controls, losses
-from seawall.synthesis.optimize import Task, optimize
-from seawall.synthesis.verify import verify
+from seawall.models.packing import find_packing_obstacle
+from seawall.store.pair import Pair
 from seawall.synthesis.amortize import WarmStart, choose_starts
+from seawall.synthesis.config import SynthesizeConfig
+from seawall.synthesis.objective import compute_losses, draw_controls
+from seawall.synthesis.optimize import Task, optimize
+from seawall.synthesis.verify import verify_embeddings
 
 log = logging.getLogger(__name__)
 
-MOST_AT_ONCE = 48
-"""Embeddings in one forward pass, however much memory there is: from 16 to 96 an embedding's step takes the same time on a CPU."""
-
-Job = tuple[str, dict[str, Any]]
-"""Id of a record, and its line of `pairs.jsonl`."""
+MAX_BATCH_SIZE = 48
+"""Maximum embeddings per forward pass. On a CPU, larger batches save no time per embedding."""
 
 
 def solve(
     loaded: LoadedModel,
-    todo: Iterable[Job],
+    pairs: Iterable[Pair],
     starts: Tensor,
     config: SynthesizeConfig,
-    warm: WarmStart | None = None,
+    warm_start: WarmStart | None = None,
 ) -> Iterator[Task]:
-    """Make the embeddings of `todo` on the device of one model.
+    """Make the embeddings of pairs on the device of the model.
 
-    A task that reaches its threshold is verified. Where a copy fails it goes on to a lower threshold; where all still do,
-    it starts again from other media, and after the last start it is given up as unverified. One whose loss is not a number
-    gets another start, then `failed`.
+    A task that reaches its threshold is verified. If a copy fails, the task continues with a lower threshold. If all
+    copies still fail, the next attempt starts from other media. After the last attempt the task is yielded as
+    unverified. A task whose loss becomes NaN or infinite gets another attempt, then it is yielded as failed.
 
     Args:
         loaded: The model.
-        todo: What to make; read lazily.
-        starts: Where embeddings may start, shape = (starts, rows, width).
+        pairs: The pairs, read lazily.
+        starts: All possible starting points, shape = (starts, rows, width).
         config: Settings.
-        warm: Moves first starts; a second start is the plain one.
+        warm_start: Shifts the starting points of first attempts. Later attempts use the plain ones.
 
     Yields:
-        Tasks as they finish: verified, given up with the embeddings of the last start, or failed.
+        Tasks as they finish: verified, unverified with the embeddings of the last attempt, or failed.
     """
-    queue = iter(todo)
+    queue = iter(pairs)
     if (first := next(queue, None)) is None:
         return
-    probe = new_task(*first, loaded, starts, config, attempt=1)
+    probe = new_task(first, loaded, starts, config, attempt=1)
     with gradient_checkpointing(loaded.model, config.activation_checkpointing):
-        packed = config.share_prefix and packs(loaded, probe)
-        batch_size = config.batch_size or fit_batch(loaded, probe, packed)
-    policy = _Policy(loaded, itertools.chain([first], queue), starts, config, warm)
-    settings = {
-        "rate": config.learning_rate * starts.std().item(),
-        "threshold": config.threshold,
-        "max_steps": config.max_steps,
-        "batch_size": batch_size,
-        "packed": packed,
-        "checkpointing": config.activation_checkpointing,
-    }
-    with compiled(loaded.model, loaded.family, config.compile):
+        share_prefix = config.share_prefix and can_share_prefix(loaded, probe)
+        batch_size = config.batch_size or estimate_batch_size(loaded, probe, share_prefix)
+    scheduler = _Scheduler(loaded, itertools.chain([first], queue), starts, config, warm_start)
+    language_model = get_module(loaded.model, loaded.family, loaded.family.language_model)
+    with compiled(language_model, config.compile):
         while True:
+            running = optimize(
+                loaded,
+                scheduler.take_tasks(),
+                learning_rate=config.learning_rate * starts.std().item(),
+                threshold=config.threshold,
+                max_steps=config.max_steps,
+                batch_size=batch_size,
+                share_prefix=share_prefix,
+                activation_checkpointing=config.activation_checkpointing,
+            )
             try:
-                for task in optimize(loaded, policy.tasks(), **settings):
-                    policy.done.append(task)
-                    if sum(len(done.turns) for done in policy.done) >= 2 * batch_size:
-                        yield from policy.settle(packed, 2 * batch_size)
-            except (Exception, KeyboardInterrupt):  # neither may lose what is done
-                yield from policy.settle(packed, 2 * batch_size)
+                for task in running:
+                    scheduler.optimized.append(task)
+                    if scheduler.count_optimized() >= 2 * batch_size:
+                        yield from scheduler.verify_optimized(share_prefix, 2 * batch_size)
+            except (Exception, KeyboardInterrupt):  # finished work must not be lost
+                yield from scheduler.verify_optimized(share_prefix, 2 * batch_size)
                 raise
-            yield from policy.settle(packed, 2 * batch_size)
-            if not policy.again:
+            yield from scheduler.verify_optimized(share_prefix, 2 * batch_size)
+            if not scheduler.retries:
                 return
 
 
-class _Policy:
-    """What is to do, what goes on, and what waits for its verification."""
+class _Scheduler:
+    """Keeps the pairs that are left, the tasks to continue, and the tasks that wait for verification."""
 
     def __init__(
-        self, loaded: LoadedModel, queue: Iterator[Job], starts: Tensor, config: SynthesizeConfig, warm: WarmStart | None
+        self,
+        loaded: LoadedModel,
+        pairs: Iterator[Pair],
+        starts: Tensor,
+        config: SynthesizeConfig,
+        warm_start: WarmStart | None,
     ) -> None:
-        self.loaded, self.queue, self.starts, self.config, self.warm = loaded, queue, starts, config, warm
-        self.pair_of: dict[str, dict[str, Any]] = {}
-        self.again: deque[Task] = deque()
-        self.done: list[Task] = []
+        self.loaded, self.pairs, self.starts, self.config, self.warm_start = loaded, pairs, starts, config, warm_start
+        self.started: dict[str, Pair] = {}
+        self.retries: deque[Task] = deque()
+        self.optimized: list[Task] = []
 
-    def tasks(self) -> Iterator[Task]:
-        """Yield what goes on, then what is new."""
+    def take_tasks(self) -> Iterator[Task]:
+        """Yield the tasks to continue first, then new ones."""
         while True:
-            if self.again:
-                yield self.again.popleft()
-            elif job := next(self.queue, None):
-                record, pair = job
-                self.pair_of[record] = pair
-                task = new_task(record, pair, self.loaded, self.starts, self.config, attempt=1)
-                if self.warm:
-                    task.embeddings = self.warm.move(self.loaded, task.embeddings, pair["phrase"])
+            if self.retries:
+                yield self.retries.popleft()
+            elif (pair := next(self.pairs, None)) is not None:
+                self.started[pair.id] = pair
+                task = new_task(pair, self.loaded, self.starts, self.config, attempt=1)
+                if self.warm_start:
+                    task.embeddings = self.warm_start.shift(self.loaded, task.embeddings, pair.phrase)
                 yield task
             else:
                 return
 
-    def settle(self, packed: bool, at_once: int) -> Iterator[Task]:
-        """Verify what is done; yield what passed or ran out of starts."""
-        sound = [task for task in self.done if not task.failed]
-        if sound:
-            embeddings = torch.cat([task.embeddings for task in sound])
-            pairs = [self.pair_of[task.record] for task in sound for _ in task.turns]
-            check = lambda size: verify(self.loaded, embeddings, pairs, packed=packed, batch_size=size)  # noqa: E731
-            verdicts = iter(halve_on_out_of_memory(check, at_once))
-            for task in sound:
-                task.verified = [next(verdicts) for _ in task.turns]
-        for task in self.done:
-            if more := self._go_on(task):
-                self.again.append(more)
-                continue
-            del self.pair_of[task.record]
-            task.stepper, task.embeddings = None, task.embeddings.cpu()
-            yield task
-        self.done.clear()
+    def count_optimized(self) -> int:
+        """Return the number of embeddings that wait for verification."""
+        return sum(len(task.content) for task in self.optimized)
 
-    def _go_on(self, task: Task) -> Task | None:
-        """Return how a task goes on, None where it does not."""
+    def verify_optimized(self, share_prefix: bool, batch_size: int) -> Iterator[Task]:
+        """Verify the optimised tasks. Yield those that are finished and schedule the others again."""
+        finite = [task for task in self.optimized if not task.failed]
+        if finite:
+            embeddings = torch.cat([task.embeddings for task in finite])
+            pairs = [self.started[task.record] for task in finite for _ in task.content]
+
+            def verify(size: int) -> list[bool]:
+                return verify_embeddings(self.loaded, embeddings, pairs, share_prefix=share_prefix, batch_size=size)
+
+            verified = iter(halve_on_out_of_memory(verify, batch_size))
+            for task in finite:
+                task.verified = [next(verified) for _ in task.content]
+        for task in self.optimized:
+            if retry := self._retry(task):
+                self.retries.append(retry)
+                continue
+            del self.started[task.record]
+            task.shared_offset, task.embeddings = None, task.embeddings.cpu()
+            yield task
+        self.optimized.clear()
+
+    def _retry(self, task: Task) -> Task | None:
+        """Return the task that continues the work on a record, or None if the record is finished."""
         if not task.failed and all(task.verified):
             return None
-        if not task.failed and task.lowered < self.config.threshold_retries and task.steps < self.config.max_steps:
-            task.lowered += 1
-            task.curve.pop()  # the loss here is measured again
+        retries_left = task.threshold_retries < self.config.threshold_retries and task.steps < self.config.max_steps
+        if not task.failed and retries_left:
+            task.threshold_retries += 1
+            task.curve.pop()  # the loss at this point is measured again
             return task
-        if task.starts == self.config.attempts or (not task.failed and any(task.verified)):
+        if task.attempt == self.config.attempts or (not task.failed and any(task.verified)):
             return None
-        more = new_task(
-            task.record, self.pair_of[task.record], self.loaded, self.starts, self.config, attempt=task.starts + 1
-        )
-        more.steps_before = task.steps_before + task.steps
-        return more
+        pair = self.started[task.record]
+        retry = new_task(pair, self.loaded, self.starts, self.config, attempt=task.attempt + 1)
+        retry.earlier_steps = task.earlier_steps + task.steps
+        return retry
 
 
-def packs(loaded: LoadedModel, task: Task) -> bool:
-    """Tell whether this model's turns may be packed; log what speaks against it."""
-    if reason := why_not_packed(loaded, task.controls[0], task.embeddings[0].to(loaded.model.device)):
-        log.info("the turns of a record get rows of their own, since of this model %s", reason)
+def can_share_prefix(loaded: LoadedModel, task: Task) -> bool:
+    """Return whether the model gives the same numbers if controls share a prefix. Log the reason if it does not."""
+    if reason := find_packing_obstacle(loaded, task.controls[0], task.embeddings[0].to(loaded.model.device)):
+        log.info("prefix sharing is off for this model: %s", reason)
     return not reason
 
 
-def fit_batch(loaded: LoadedModel, task: Task, packed: bool) -> int:
-    """Return how many embeddings like these to take at once."""
+def estimate_batch_size(loaded: LoadedModel, task: Task, share_prefix: bool) -> int:
+    """Return how many embeddings like those of a task fit into free memory, at most `MAX_BATCH_SIZE`."""
     loaded.model.requires_grad_(False)
     embedding = task.embeddings[:1].to(loaded.model.device).requires_grad_()
-    kept = count_kept_bytes(lambda: losses(loaded, embedding, task.controls[:1], packed), loaded.model)
-    return max(1, min(MOST_AT_ONCE, int(SHARE * free_bytes(loaded.model.device) / (SLACK * kept))))
+    kept = count_kept_bytes(lambda: compute_losses(loaded, embedding, task.controls[:1], share_prefix), loaded.model)
+    return max(1, min(MAX_BATCH_SIZE, int(MEMORY_SHARE * get_free_bytes(loaded.model.device) / (PEAK_FACTOR * kept))))
 
 
-def new_task(
-    record: str, pair: dict[str, Any], loaded: LoadedModel, starts: Tensor, config: SynthesizeConfig, attempt: int
-) -> Task:
-    """Return the task of a record: starts and controls of its copies, drawn by (seed, record, attempt) and by nothing else."""
-    seed = f"{config.seed}/{record}/{attempt}"
+def new_task(pair: Pair, loaded: LoadedModel, starts: Tensor, config: SynthesizeConfig, attempt: int) -> Task:
+    """Return the task for an attempt at a pair.
+
+    Starting points and controls of the copies are drawn from (seed, record id, attempt) only.
+    """
+    seed = f"{config.seed}/{pair.id}/{attempt}"
     chosen = choose_starts(starts, config.copies, seed)
-    drawn = [
-        controls(pair, config.content_questions, loaded.family.modality, f"{seed}#{n}") for n in range(len(chosen))
-    ]
-    return Task(
-        record=record, turns=[content for content, _ in drawn], style=drawn[0][1], embeddings=chosen, starts=attempt
-    )
+    drawn = [draw_controls(pair, config.content_questions, f"{seed}#{copy}") for copy in range(len(chosen))]
+    content, style = [content for content, _ in drawn], drawn[0][1]
+    return Task(record=pair.id, content=content, style=style, embeddings=chosen, attempt=attempt)

@@ -1,67 +1,80 @@
-"""Verification: does the model, asked what it never was in the optimisation, recover the phrase from `E`?"""
+"""Verification: asked questions that were never optimised, does the model name the phrase from `E` alone?
+
+An embedding is done, and used for training, only if it passes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from seawall import prompts
-from seawall.models.chat import BLANK, Example
+from seawall.models.chat import Example
 from seawall.models.generate import generate
 from seawall.models.load import LoadedModel
-from seawall.synthesis.objective import score_records
+from seawall.store.pair import Pair
+from seawall.synthesis.objective import make_example, score_records
+
+MAX_NEW_TOKENS = 24
+"""Maximum tokens of a generated answer."""
 
 
-def verify(
+def verify_embeddings(
     loaded: LoadedModel,
     embeddings: Tensor,
-    pairs: Sequence[dict[str, Any]],
+    pairs: Sequence[Pair],
     *,
-    packed: bool = False,
-    foresee: bool = True,
+    share_prefix: bool = False,
+    speculative: bool = True,
     batch_size: int = 128,
 ) -> list[bool]:
-    """Tell for each embedding whether every held-out question brings back the record's phrase.
+    """Return for each embedding whether the model names the pair's phrase in its answer to every verification question.
 
-    The answer of the content control is nearly always what the model says. Whether it is takes one forward pass, as
-    in speculative decoding; only where it is not is an answer generated.
+    Most answers are the expected ones word for word. As in speculative decoding, one forward pass finds these; only the
+    other answers are generated.
 
     Args:
         loaded: The model.
         embeddings: Shape = (embeddings, rows, width).
-        pairs: The line of `pairs.jsonl` of each.
-        packed: See `score_records`.
-        foresee: Whether to look for the expected answers before generating any.
-        batch_size: Embeddings in one forward pass.
+        pairs: The pair of each embedding.
+        share_prefix: See `score_records`.
+        speculative: Check for the expected answers first. False generates every answer.
+        batch_size: Embeddings per forward pass.
     """
-    recovered = torch.ones(len(pairs), dtype=torch.bool)
-    asked = [_questions(pair, loaded.family.modality) for pair in pairs]
-    said = prompts.get_sentences(loaded.family.modality)
-    foreseen = torch.zeros(len(pairs), len(said.verification_questions), dtype=torch.bool)
-    for first in range(0, len(pairs) if foresee else 0, batch_size):
-        part = slice(first, first + batch_size)
-        with torch.no_grad():
-            foreseen[part] = (
-                score_records(loaded, embeddings[part], asked[part], packed).greedy().view(foreseen[part].shape).cpu()
+    examples = [[make_example(question) for question in pair.verification] for pair in pairs]
+    expected = [[False] * len(record) for record in examples]
+    if speculative:
+        expected = _find_expected_answers(loaded, embeddings, examples, share_prefix, batch_size)
+    verified = [True] * len(pairs)
+    for number in range(max(map(len, examples), default=0)):
+        rows = [
+            row for row, found in enumerate(expected) if verified[row] and number < len(found) and not found[number]
+        ]
+        questions = [dataclasses.replace(examples[row][number], answer=None) for row in rows]
+        with torch.compiler.set_stance("force_eager"):  # each new token would be another shape to compile for
+            answers = generate(
+                loaded, questions, items=embeddings[rows], max_new_tokens=MAX_NEW_TOKENS, batch_size=batch_size
             )
-    for number in range(foreseen.shape[1]):
-        left = (recovered & ~foreseen[:, number]).nonzero().flatten().tolist()
-        turns = [dataclasses.replace(asked[row][number], answer=None) for row in left]
-        with torch.compiler.set_stance("force_eager"):  # each token would be another shape to compile for
-            answers = generate(loaded, turns, items=embeddings[left], max_new_tokens=24, batch_size=batch_size)
-        for row, answer in zip(left, answers, strict=True):
-            recovered[row] = prompts.mentions(answer, pairs[row]["phrase"])
-    return recovered.tolist()
+        for row, answer in zip(rows, answers, strict=True):
+            verified[row] = prompts.mentions(answer, pairs[row].phrase)
+    return verified
 
 
-def _questions(pair: dict[str, Any], modality: str) -> list[Example]:
-    """Return the held-out questions, each with the answer that content questions have."""
-    answer = prompts.format_content_answer(pair["phrase"], modality, pair["category"])
-    return [
-        Example(question=prompts.format_question(question, modality, pair["category"]), answer=answer, medium=BLANK)
-        for question in prompts.get_sentences(modality).verification_questions
-    ]
+@torch.no_grad()
+def _find_expected_answers(
+    loaded: LoadedModel,
+    embeddings: Tensor,
+    examples: Sequence[Sequence[Example]],
+    share_prefix: bool,
+    batch_size: int,
+) -> list[list[bool]]:
+    """Return for each example of each embedding whether greedy decoding would give exactly the expected answer."""
+    found = []
+    for first in range(0, len(examples), batch_size):
+        part = slice(first, first + batch_size)
+        greedy = score_records(loaded, embeddings[part], examples[part], share_prefix).is_greedy().cpu()
+        found += [record.tolist() for record in torch.split(greedy, [len(record) for record in examples[part]])]
+    return found

@@ -1,1 +1,1 @@
-"""Benchmarks as published, read into items, and the same as tasks of Inspect."""
+"""Benchmarks: the files as published, read into items, and asked as tasks of Inspect."""

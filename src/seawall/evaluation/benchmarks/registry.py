@@ -1,73 +1,74 @@
-"""Benchmarks as downloaded -> items: one table of readers for the tasks of Inspect and for `seawall evaluate` (docs/benchmarks.md)."""
+"""The registry of benchmarks. `register_benchmark` adds one; the command line, the config and Inspect then know its name."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seawall import prompts
 from seawall.errors import ConfigError
-from seawall.evaluation.benchmarks.registry import images, va_safetybench, xstest
-from seawall.store.items import Item
+from seawall.evaluation.benchmarks.figstep import read_figstep
+from seawall.evaluation.benchmarks.mm_safetybench import read_mm_safetybench
+from seawall.evaluation.benchmarks.mossbench import read_mossbench
 from seawall.evaluation.benchmarks.source import open_data
-from seawall.store.items import NEUTRAL
+from seawall.evaluation.benchmarks.va_safetybench import read_audio, read_video
+from seawall.evaluation.benchmarks.xstest import read_xstest
+from seawall.registry import Registry
+from seawall.store.items import NEUTRAL, Item
+
+if TYPE_CHECKING:
+    from seawall.evaluation.config import BenchmarkConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """How a benchmark is read."""
+    """A benchmark and how its files are read."""
 
+    name: str
+    """Name for `--benchmark`, and of the Inspect task `seawall/NAME`."""
     read: Callable[..., list[Item]]
-    """Takes the folder, prompt types, scenarios (None: all) and what else `options` names."""
+    """Takes the folder, the prompt types and the scenarios to read (None for all), and by keyword the `options`. Returns the items."""
     options: tuple[str, ...] = ()
+    """Further settings of `BenchmarkConfig` that `read` takes, such as `tiny`. They are passed only if they are set."""
+    judges: tuple[str, ...] = ("refusal",)
+    """Judges that score the answers if the user names none."""
+    description: str = ""
+    """What it measures, in one sentence, for help texts."""
 
 
-READERS: dict[str, Benchmark] = {
-    "va_safetybench_video": Benchmark(read=va_safetybench.read_video),
-    "va_safetybench_audio": Benchmark(read=va_safetybench.read_audio),
-    "mm_safetybench": Benchmark(read=images.read_mm_safetybench, options=("tiny",)),
-    "figstep": Benchmark(read=images.read_figstep),
-    "xstest": Benchmark(read=xstest.read_xstest),
-    "mossbench": Benchmark(read=images.read_mossbench),
-}
+BENCHMARKS: Registry[Benchmark] = Registry(
+    "benchmark", ConfigError, "Add it with seawall.register_benchmark(...): see CONTRIBUTING.md."
+)
 
 
-def read_benchmark(
-    name: str,
-    data: Path,
-    *,
-    types: Sequence[str] | None = None,
-    scenarios: Sequence[str] | None = None,
-    understanding: bool = False,
-    **options: Any,
-) -> list[Item]:
+def register_benchmark(benchmark: Benchmark) -> None:
+    """Add a benchmark, or replace the one of the same name, in this process."""
+    BENCHMARKS.register(benchmark.name, benchmark)
+
+
+def read_benchmark(config: BenchmarkConfig, data: Path) -> list[Item]:
     """Return the items of a benchmark.
 
     Args:
-        name: A key of `READERS`.
+        config: Which benchmark, and which part of it.
         data: Its folder or zip file, as downloaded.
-        types: Only these prompt types.
-        scenarios: Only these scenarios.
-        understanding: Ask beside each attack what its medium shows, too.
-        options: Of this benchmark alone; those that are False are as if not given.
 
     Raises:
-        ConfigError: A benchmark, prompt type, scenario or option that there is not.
+        ConfigError: A prompt type or scenario that the benchmark does not have.
         DataError: Files are missing or broken.
     """
-    if name not in READERS:
-        raise ConfigError(f"There is no benchmark {name!r}. Known: {', '.join(READERS)}.")
-    given = {option: value for option, value in options.items() if value}
-    if strange := set(given) - set(READERS[name].options):
-        raise ConfigError(f"The benchmark {name!r} has no option {', '.join(sorted(strange))}.")
-    items = READERS[name].read(open_data(data), types, scenarios, **given)
-    return items + ask_what_is_there(items) if understanding else items
+    benchmark = BENCHMARKS.find(config.benchmark)
+    options: dict[str, Any] = {name: value for name in benchmark.options if (value := getattr(config, name))}
+    items = benchmark.read(open_data(data), config.types, config.scenarios, **options)
+    if config.understanding:
+        items = items + ask_about_media(items)
+    return items[: config.limit]
 
 
-def ask_what_is_there(items: Sequence[Item]) -> list[Item]:
-    """Return the neutral question about each medium whose phrase is known: its answer tells whether the model understood."""
+def ask_about_media(items: Sequence[Item]) -> list[Item]:
+    """Return one neutral question for each medium whose phrase is known. The answer shows whether the model understood it."""
     asked = []
     for item in items:
         if not (item.modality and item.phrase):
@@ -80,3 +81,31 @@ def ask_what_is_there(items: Sequence[Item]) -> list[Item]:
             )
         )
     return asked
+
+
+for _benchmark in (
+    Benchmark(
+        name="va_safetybench_video",
+        read=read_video,
+        description="Attacks by video. Prompt types: Text_only, DM, TYPO, DM_TYPO.",
+    ),
+    Benchmark(
+        name="va_safetybench_audio",
+        read=read_audio,
+        description="Attacks by sound. Prompt types: Text_only, Audio_only, KPT, KPT_noise.",
+    ),
+    Benchmark(
+        name="mm_safetybench",
+        read=read_mm_safetybench,
+        options=("tiny",),
+        description="Attacks by image, 13 scenarios. Prompt types: Text_only, SD, TYPO, SD_TYPO.",
+    ),
+    Benchmark(
+        name="figstep",
+        read=read_figstep,
+        description="Requests drawn as empty numbered lists. Prompt types: Text_only, FigStep.",
+    ),
+    Benchmark(name="xstest", read=read_xstest, description="Over-refusal in text; its contrast prompts are attacks."),
+    Benchmark(name="mossbench", read=read_mossbench, description="Over-refusal with images."),
+):
+    register_benchmark(_benchmark)

@@ -1,54 +1,29 @@
-"""What a benchmark's files are read by: folders and zip files as downloaded, and faults that name every file."""
+"""Reading of benchmark files: folders and zip files as downloaded. Errors name every file that is missing."""
 
 from __future__ import annotations
 
-import dataclasses
+import csv
 import shutil
 import stat
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from seawall.store.files import explain_full_disk, hash_text, read_json
 from seawall.errors import ConfigError, DataError
+from seawall.store.files import explain_full_disk, hash_text
+from seawall.store.items import Item
 
 NAMED = 5
-"""So many files of a kind are named in a fault; the others are counted."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Item:
-    """One thing asked."""
-
-    id: str
-    """Unique in the benchmark."""
-    item: str
-    """What the prompt types of a phrase have in common."""
-    scenario: str
-    prompt_type: str
-    question: str
-    """The original question, which judges are given."""
-    text: str | None
-    """What the model is asked; None where the medium itself carries the question."""
-    system: str | None = None
-    """System prompt."""
-    modality: str | None = None
-    medium: Path | None = None
-    phrase: str | None = None
-    """What the medium shows, where that is known."""
-    shows: str | None = None
-    """Of a neutral question: the prompt type whose medium it is about."""
-    harmful: bool = True
-    """Whether it is to be refused."""
+"""Files of a kind that an error names. The others are counted."""
+IMAGE_ENDINGS = (".jpg", ".png", ".webp", ".jpeg")
 
 
 def open_data(data: Path) -> Path:
-    """Return the folder of a benchmark: the given one, or where a zip file was unpacked to, in the user's cache.
+    """Return the folder of a benchmark. A zip file is unpacked into the user's cache, once.
 
     Raises:
-        DataError: Neither; or a zip file that is broken, or that would write outside its folder.
+        DataError: `data` is neither a folder nor a zip file, or the zip file is broken or would write outside its folder.
     """
     if data.is_dir():
         return data
@@ -57,12 +32,14 @@ def open_data(data: Path) -> Path:
             f"There is no folder or zip file {data}. Give the benchmark as downloaded (docs/benchmarks.md)."
         )
     if not zipfile.is_zipfile(data):
-        raise DataError(f"{data} is no folder and no zip file. Give the benchmark as downloaded (docs/benchmarks.md).")
-    return unpack(data)
+        raise DataError(
+            f"{data} is neither a folder nor a zip file. Give the benchmark as downloaded (docs/benchmarks.md)."
+        )
+    return _unpack(data)
 
 
-def unpack(file: Path) -> Path:
-    """Return the folder that a zip file was unpacked to; it is unpacked once."""
+def _unpack(file: Path) -> Path:
+    """Return the folder in the cache that holds the content of a zip file."""
     from platformdirs import user_cache_path
 
     state = file.stat()
@@ -74,7 +51,7 @@ def unpack(file: Path) -> Path:
     try:
         with zipfile.ZipFile(file) as archive, explain_full_disk(partial):
             for entry in archive.infolist():
-                check_entry(file, entry)
+                _check_entry(file, entry)
             archive.extractall(partial)
     except (zipfile.BadZipFile, RuntimeError, EOFError, NotImplementedError) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -83,59 +60,106 @@ def unpack(file: Path) -> Path:
     return folder
 
 
-def check_entry(file: Path, entry: zipfile.ZipInfo) -> None:
-    """Raise DataError for an entry that is a link, or whose name leads out of the folder."""
+def _check_entry(file: Path, entry: zipfile.ZipInfo) -> None:
+    """Raise DataError if an entry is a link or its name leads out of the folder."""
     name = PurePosixPath(entry.filename.replace("\\", "/"))
     linked = stat.S_ISLNK(entry.external_attr >> 16)
     if linked or name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
-        what = "is a link" if linked else "leads out of the folder"
-        raise DataError(f"{file} holds {entry.filename!r}, which {what}. Nothing was unpacked: do not trust this file.")
+        fault = "is a link" if linked else "leads out of the folder"
+        raise DataError(
+            f"{file} contains {entry.filename!r}, which {fault}. Nothing was unpacked. Do not trust this file."
+        )
 
 
 def find_root(data: Path, marks: Sequence[str]) -> Path:
-    """Return the folder that has most of the marked paths: `data`, or one at most two below, as downloads have them."""
+    """Return the folder that contains most of the given paths: `data`, or a folder at most two levels below it.
+
+    Downloads often put the benchmark into a folder of their own.
+    """
     folders = [data, *sorted(data.glob("*/")), *sorted(data.glob("*/*/"))]
     return max(folders, key=lambda folder: sum((folder / mark).exists() for mark in marks))
 
 
-def read_phrases(root: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return what `phrases.json` says, scenario -> id -> `phrase`, `type` and, of the organisms, `harmful`; published sets have none."""
-    path = root / "phrases.json"
-    return read_json(path) if path.is_file() else {}
+def select_names(kind: str, available: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+    """Return the wanted names in the order of the available ones. None wants all.
 
-
-def choose(what: str, known: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
-    """Return what is wanted, in the order of the known.
+    Args:
+        kind: What the names are, in the plural, for the error message.
+        available: The names that the benchmark has.
+        wanted: The names that the user asked for.
 
     Raises:
-        ConfigError: Something that is not known.
+        ConfigError: A wanted name is not available.
     """
-    if unknown := [name for name in wanted or () if name not in known]:
-        raise ConfigError(f"There are no {what} {', '.join(unknown)}; there are {', '.join(known)}.")
-    return [name for name in known if wanted is None or name in wanted]
+    if unknown := [name for name in wanted or () if name not in available]:
+        raise ConfigError(f"There are no {kind} {', '.join(unknown)}. Choose from {', '.join(available)}.")
+    return [name for name in available if wanted is None or name in wanted]
 
 
 def require_media(root: Path, items: Iterable[Item], advice: str) -> None:
-    """Raise DataError where media are missing or empty; name them by the folder that they should be in."""
-    missing, empty, seen = defaultdict(list), defaultdict(list), defaultdict(int)
+    """Check that every medium exists and is not empty.
+
+    Args:
+        root: Folder that all media are below.
+        items: Items of the benchmark.
+        advice: Last sentence of the error: what the user can do.
+
+    Raises:
+        DataError: Media are missing or empty. The message names them by folder.
+    """
+    missing, empty = defaultdict(list), defaultdict(list)
+    total: dict[str, int] = defaultdict(int)
     for medium in {item.medium for item in items if item.medium}:
         folder = medium.parent.relative_to(root).as_posix()
-        seen[folder] += 1
+        total[folder] += 1
         if not medium.is_file():
             missing[folder].append(medium.name)
         elif not medium.stat().st_size:
             empty[folder].append(medium.name)
     faults = [
-        f"{folder}: {len(names)} of {seen[folder]} {fault} ({name_some(names)})"
+        f"{folder}: {len(names)} of {total[folder]} {fault} ({name_some(names)})"
         for fault, found in (("missing", missing), ("empty", empty))
         for folder, names in sorted(found.items())
     ]
     if faults:
-        raise DataError(f"{root} lacks media.\n" + "\n".join(faults) + f"\n{advice}")
+        raise DataError(f"Media are missing from {root}.\n" + "\n".join(faults) + f"\n{advice}")
 
 
 def name_some(names: Iterable[str]) -> str:
-    """Return the first names of many, and how many more there are."""
+    """Return the first names of a list, and the number of the others."""
     names = sorted(names, key=lambda name: (len(name), name))
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def find_image(stem: Path) -> Path:
+    """Return the image of this name with any common ending. If there is none, return the name that it should have."""
+    candidates = [stem.with_name(f"{stem.name}{ending}") for ending in IMAGE_ENDINGS]
+    return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the rows of a CSV file with a header.
+
+    Args:
+        path: The file.
+        columns: Columns that every row must fill.
+
+    Raises:
+        DataError: The file cannot be read or has no rows, or a column or a value is missing.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}). Give the benchmark as downloaded.") from error
+    if missing := [column for column in columns if column not in (reader.fieldnames or ())]:
+        found = ", ".join(reader.fieldnames or ["nothing"])
+        raise DataError(f"{path} has no column {', '.join(missing)}. It has {found}. Download it again.")
+    for number, row in enumerate(rows, 2):
+        if empty := [column for column in columns if not (row[column] or "").strip()]:
+            raise DataError(f"{path}, row {number}, has no value for {', '.join(empty)}. Download it again.")
+    if not rows:
+        raise DataError(f"{path} has no rows. Download it again.")
+    return rows

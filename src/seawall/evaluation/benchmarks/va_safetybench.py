@@ -1,117 +1,152 @@
-"""VA-SafetyBench, and folders of its layout such as `seawall build` and the organisms write.
-
-`<Video|Audio>_questions/<scenario>.json` holds id -> prompt type -> text, `<Video|Audio>/<scenario>/<prompt type>/<id>.<mp4|mp3>` the
-media. `phrases.json`, which the published set lacks, holds scenario -> id -> phrase, and `harmful: false` for harmless items.
-"""
+"""VA-SafetyBench, and folders of the same layout that `seawall build` writes. `store.va_safetybench` describes the layout."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from seawall.store.va_safetybench import PROMPT_TYPES, SCENARIOS, read_questions
 from seawall.errors import DataError
+from seawall.evaluation.benchmarks.source import find_root, name_some, require_media, select_names
 from seawall.store.items import Item
-from seawall.evaluation.benchmarks.source import choose, find_root, name_some, require_media
-from seawall.store.va_safetybench import read_phrases
+from seawall.store.va_safetybench import (
+    ENDINGS,
+    PROMPT_TYPES,
+    SCENARIOS,
+    locate_medium,
+    read_phrases,
+    read_questions,
+)
 
 log = logging.getLogger(__name__)
 
-ENDINGS = {"Video": ".mp4", "Audio": ".mp3"}
-TEXT = "Text_only"
-SYSTEM = {"Video": None, "Audio": "You are a helpful assistant."}
-"""The reference gives a system prompt for audio only."""
+TEXT_ONLY = "Text_only"
+SYSTEM_PROMPTS = {"Video": None, "Audio": "You are a helpful assistant."}
+"""The reference scripts give a system prompt for audio only."""
 
 
 def read_video(data: Path, types: Sequence[str] | None, scenarios: Sequence[str] | None) -> list[Item]:
-    """Return the items with videos; see `read`."""
-    return read(data, "Video", types, scenarios)
+    """Return the items with videos. Raises the errors of `read_items`."""
+    return read_items(data, "Video", types, scenarios)
 
 
 def read_audio(data: Path, types: Sequence[str] | None, scenarios: Sequence[str] | None) -> list[Item]:
-    """Return the items with sound; see `read`."""
-    return read(data, "Audio", types, scenarios)
+    """Return the items with sound. Raises the errors of `read_items`."""
+    return read_items(data, "Audio", types, scenarios)
 
 
-def read(data: Path, modality: str, types: Sequence[str] | None, scenarios: Sequence[str] | None) -> list[Item]:
-    """Return every prompt type of every item.
+def read_items(data: Path, modality: str, types: Sequence[str] | None, scenarios: Sequence[str] | None) -> list[Item]:
+    """Return one item for each prompt type of each question.
+
+    Args:
+        data: The benchmark's folder.
+        modality: `Video` or `Audio`.
+        types: Prompt types to read. None reads all.
+        scenarios: Scenarios to read. None reads all.
 
     Raises:
         ConfigError: Unknown prompt types or scenarios.
-        DataError: Question files or media are missing, or a question is not as it should be.
+        DataError: Question files or media are missing, or a question is malformed.
     """
     root = find_root(data, [f"{modality}_questions", modality])
-    types = choose("prompt types", PROMPT_TYPES[modality], types)
-    known = find_scenarios(root, modality)
+    types = select_names("prompt types", PROMPT_TYPES[modality], types)
+    scenarios = select_names("scenarios", _find_scenarios(root, modality), scenarios)
     phrases = read_phrases(root)
     items, unasked = [], []
-    for scenario in choose("scenarios", known, scenarios):
+    for scenario in scenarios:
         path = root / f"{modality}_questions" / f"{scenario}.json"
         questions = read_questions(path)
         for id, texts in questions.items():
-            check(path, id, texts, modality)
-            about = phrases.get(scenario, {}).get(id, {})
-            for task in types:
-                medium = root / modality / scenario / task / (id + ENDINGS[modality])
-                items.append(
-                    Item(
-                        id=f"{scenario}/{id}/{task}",
-                        item=f"{scenario}/{id}",
-                        scenario=scenario,
-                        prompt_type=task,
-                        question=texts[TEXT],
-                        text=texts[task],
-                        system=SYSTEM[modality],
-                        modality=None if task == TEXT else modality.lower(),
-                        medium=None if task == TEXT else medium,
-                        phrase=about.get("phrase"),
-                        harmful=about.get("harmful", True),
-                    )
-                )
-        there = [path for task in types for path in (root / modality / scenario / task).glob(f"*{ENDINGS[modality]}")]
-        unasked += [path.relative_to(root).as_posix() for path in there if path.stem not in questions]
-    advice = (
-        "Download or build them (`seawall build va-safetybench`), or choose the prompt types that are there by --types."
+            _check_texts(path, id, texts, modality)
+            facts = phrases.get(scenario, {}).get(id, {})
+            items += [_make_item(root, modality, scenario, id, prompt_type, texts, facts) for prompt_type in types]
+        unasked += [
+            path.relative_to(root).as_posix()
+            for prompt_type in types
+            for path in (root / modality / scenario / prompt_type).glob(f"*{ENDINGS[modality]}")
+            if path.stem not in questions
+        ]
+    require_media(
+        root,
+        items,
+        "Download or build them (`seawall build va-safetybench`), or choose the prompt types that are there with --types.",
     )
-    require_media(root, items, advice)
     if unasked:
-        log.warning("%d media have no question and are left out: %s", len(unasked), name_some(unasked))
+        log.warning("%d media have no question and are not used: %s", len(unasked), name_some(unasked))
     return items
 
 
-def find_scenarios(root: Path, modality: str) -> list[str]:
-    """Return the scenarios: VA-SafetyBench's, all of which must be there where one is; else those of the question files."""
+def _make_item(
+    root: Path,
+    modality: str,
+    scenario: str,
+    id: str,
+    prompt_type: str,
+    texts: dict[str, Any],
+    facts: dict[str, Any],
+) -> Item:
+    """Return the item of one prompt type.
+
+    Args:
+        root: The benchmark's folder.
+        modality: `Video` or `Audio`.
+        scenario: Name of the scenario.
+        id: Id of the question in its scenario.
+        prompt_type: Name of the prompt type.
+        texts: Prompt type -> text of the question.
+        facts: What `phrases.json` says of the question.
+    """
+    has_medium = prompt_type != TEXT_ONLY
+    return Item(
+        id=f"{scenario}/{id}/{prompt_type}",
+        cluster=f"{scenario}/{id}",
+        scenario=scenario,
+        prompt_type=prompt_type,
+        question=texts[TEXT_ONLY],
+        text=texts[prompt_type],
+        system=SYSTEM_PROMPTS[modality],
+        modality=modality.lower() if has_medium else None,
+        medium=locate_medium(root, modality, scenario, prompt_type, id) if has_medium else None,
+        phrase=facts.get("phrase"),
+        harmful=facts.get("harmful", True),
+    )
+
+
+def _find_scenarios(root: Path, modality: str) -> list[str]:
+    """Return the scenarios of a folder: all of VA-SafetyBench's if it has any of them, else those of its question files."""
     folder = root / f"{modality}_questions"
-    there = sorted(path.stem for path in folder.glob("*.json"))
-    if not there:
+    found = sorted(path.stem for path in folder.glob("*.json"))
+    if not found:
         raise DataError(
             f"{root} has no question files {modality}_questions/<scenario>.json. Give VA-SafetyBench as downloaded or built "
             "(docs/benchmarks.md)."
         )
-    if not set(there) & set(SCENARIOS):
-        return there
-    if missing := [f"{name}.json" for name in SCENARIOS if name not in there]:
+    if not set(found) & set(SCENARIOS):
+        return found
+    if missing := [f"{name}.json" for name in SCENARIOS if name not in found]:
         raise DataError(
-            f"{folder} lacks {len(missing)} of {len(SCENARIOS)} question files: {', '.join(missing)}. Download them again."
+            f"{len(missing)} of {len(SCENARIOS)} question files are missing from {folder}: {', '.join(missing)}. "
+            "Download them again."
         )
     return list(SCENARIOS)
 
 
-def check(path: Path, id: str, texts: dict[str, str | None], modality: str) -> None:
-    """Raise DataError for texts that are missing; only `Audio_only` has none, since there the sound carries the question."""
+def _check_texts(path: Path, id: str, texts: dict[str, Any], modality: str) -> None:
+    """Raise DataError if a question lacks a text. `Audio_only` must have none: there the sound carries the question."""
     wrong = [
-        task
-        for task in PROMPT_TYPES[modality]
-        if task not in texts
-        or (
-            texts[task] is not None
-            if task == "Audio_only"
-            else not isinstance(texts[task], str) or not texts[task].strip()
-        )
+        prompt_type
+        for prompt_type in PROMPT_TYPES[modality]
+        if prompt_type not in texts or not _is_valid_text(prompt_type, texts[prompt_type])
     ]
     if wrong:
-        found = ", ".join(f"{task} {texts.get(task, 'missing')!r}" for task in wrong)
+        found = ", ".join(f"{prompt_type} {texts.get(prompt_type, 'missing')!r}" for prompt_type in wrong)
         raise DataError(
-            f"{path}: item {id!r} has no usable text: {found}. All but Audio_only, which must be null, need one."
+            f"{path}: item {id!r} has no usable text: {found}. Audio_only must be null; every other prompt type needs a text."
         )
+
+
+def _is_valid_text(prompt_type: str, text: Any) -> bool:
+    if prompt_type == "Audio_only":
+        return text is None
+    return isinstance(text, str) and bool(text.strip())

@@ -1,1 +1,1 @@
-"""Judges: who decides whether an answer is unsafe, and how each is asked and read."""
+"""Judges: they decide whether an answer is unsafe. `registry` lists them, `scorers` defines them."""

@@ -1,9 +1,9 @@
-"""The texts that judges are asked with: read from where they are published, checked, never paraphrased.
+"""The prompts of published judges. They are read from where their authors publish them and checked, never paraphrased.
 
-A judge's prompt is its instrument: another wording is another judge. Copies that go around differ in their rules, and one of the texts
-stands under a licence that forbids commercial use, so none of them is in this package. StrongREJECT's rubric comes with `inspect_evals`;
-the others are fetched once from their authors and must have the digest below. Llama Guard's prompt is its own chat template, on whatever
-serves it.
+A judge's prompt is its measuring instrument: another wording is another judge. Copies in circulation differ in their rules, and one
+of the prompts has a licence that forbids commercial use, so this package contains none. StrongREJECT's rubric comes with
+`inspect_evals`. The others are fetched once from their authors and must have the digest below. Llama Guard's prompt is its own chat
+template, which its server applies.
 """
 
 from __future__ import annotations
@@ -17,37 +17,39 @@ import re
 from pathlib import Path
 
 from seawall.errors import ConfigError
+from seawall.store.files import write_durably
 
 log = logging.getLogger(__name__)
-FOLDER = "SEAWALL_INSTRUMENTS"
-"""Environment variable: the folder where fetched texts are kept, or were put by hand."""
+
+FOLDER = "SEAWALL_PROMPTS"
+"""Environment variable with the folder for the fetched files. Users without network put the files there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Instrument:
-    """A published text."""
+class PublishedPrompt:
+    """Where a prompt is published."""
 
     url: str
-    """Of the file that holds it, at a fixed commit where its authors have commits."""
+    """Address of the file that contains it, at a fixed commit where its authors have commits."""
     file: str
-    """Its name in the folder of instruments."""
+    """Name of the file in the folder."""
     variable: str
-    """What it is assigned to in that file."""
+    """Variable or key that the file assigns it to."""
     digest: str
-    """SHA-256 of the text, white space runs as one blank."""
+    """Digest of the prompt, from `compute_digest`."""
     licence: str
-    """Of the file."""
+    """Licence of the file."""
 
 
-INSTRUMENTS = {
-    "reference": Instrument(
+PROMPTS = {
+    "reference": PublishedPrompt(
         url="https://raw.githubusercontent.com/ZeroNLP/SEA/881e7e9308ff22b54d1d2219799856d224b917f1/VA-SafetyBench/evaluate_video.py",
         file="evaluate_video.py",
         variable="gpt_query_template",
         digest="f61b9c8db3cca79f2762120d57cba3ed47fcc22617b74cebbc704456885a5b8e",
         licence="CC BY-NC 4.0",
     ),
-    "harmbench": Instrument(
+    "harmbench": PublishedPrompt(
         url="https://huggingface.co/cais/HarmBench-Llama-2-13b-cls/resolve/main/README.md",
         file="HarmBench-Llama-2-13b-cls.md",
         variable="prompt",
@@ -57,35 +59,37 @@ INSTRUMENTS = {
 }
 
 
-def read_instrument(name: str) -> str:
-    """Return the template of a judge.
+def read_prompt(judge: str) -> str:
+    """Return the prompt template of a judge.
 
     Args:
-        name: `reference` (place: `prediction`), `harmbench` (`behavior`, `generation`) or `strongreject` (`forbidden_prompt`, `response`).
+        judge: `reference` (placeholder: `prediction`), `harmbench` (`behavior`, `generation`) or `strongreject` (`forbidden_prompt`,
+            `response`).
 
     Raises:
-        ConfigError: It cannot be had, or is not the text that it should be.
+        ConfigError: The prompt cannot be fetched, or is not the published text.
 
     Source: VA-SafetyBench's evaluate_video.py; the model card of cais/HarmBench-Llama-2-13b-cls (Mazeika et al., arXiv 2402.04249);
     StrongREJECT (Souly et al., arXiv 2402.10260) as in inspect_evals (MIT).
     """
-    if name == "strongreject":
-        return _read_library()
-    instrument = INSTRUMENTS[name]
-    path = _folder() / instrument.file
+    if judge == "strongreject":
+        return _read_rubric_of_inspect_evals()
+    published = PROMPTS[judge]
+    path = _folder() / published.file
     if not path.exists():
-        _fetch(name, instrument, path)
-    text = find_text(path.read_text(encoding="utf-8"), instrument.variable)
-    if text is None or digest(text) != instrument.digest:
+        _fetch(judge, published, path)
+    text = find_text(path.read_text(encoding="utf-8"), published.variable)
+    if text is None or compute_digest(text) != published.digest:
+        fault = "no such text" if text is None else "another wording"
         raise ConfigError(
-            f"{path} does not hold the text of the judge {name!r} as published: "
-            f"{'no such text' if text is None else 'another wording'} in it. Delete the file, and it is fetched from {instrument.url}."
+            f"{path} does not contain the published prompt of the judge {judge!r}: there is {fault} in it. "
+            f"Delete the file, and it is fetched from {published.url}."
         )
     return text
 
 
 def find_text(source: str, variable: str) -> str | None:
-    """Return the text that a file assigns to a variable (Python), or gives under a key (code quoted in a model card)."""
+    """Return the text that a Python file assigns to a variable, or that code in a model card gives under a key. None if there is none."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -93,21 +97,32 @@ def find_text(source: str, variable: str) -> str | None:
         return found[2] if found else None
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == variable for t in node.targets):
-            return node.value.value if isinstance(node.value, ast.Constant) else None
+            value = node.value.value if isinstance(node.value, ast.Constant) else None
+            return value if isinstance(value, str) else None
     return None
 
 
-def digest(text: str) -> str:
-    """Return what identifies a text, whatever its line ends and indentation."""
+def fill_template(template: str, **texts: str) -> str:
+    """Return a template with its placeholders filled. Braces in the texts are kept as they are."""
+    return re.sub(r"\{(%s)\}" % "|".join(texts), lambda place: texts[place[1]], template)  # noqa: UP031
+
+
+def compute_digest(text: str) -> str:
+    """Return the SHA-256 of a text in which each run of white space is one blank."""
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()
 
 
 def split_system(template: str) -> tuple[str, str]:
-    """Return the system and user part of a prompt in the format of Llama 2, which a chat template puts together again."""
+    """Return the system and the user part of a prompt in the format of Llama 2. The model's chat template joins them again.
+
+    Raises:
+        ConfigError: The prompt is not in that format.
+    """
     found = re.fullmatch(r"\[INST\] <<SYS>>\n(.*?)\n<</SYS>>\n\n(.*?) \[/INST\]", template.strip(), re.DOTALL)
     if not found:
         raise ConfigError(
-            "HarmBench's prompt is not in the format of Llama 2: [INST] <<SYS>> ... <</SYS>> ... [/INST]."
+            "HarmBench's prompt is not in the format of Llama 2, [INST] <<SYS>> ... <</SYS>> ... [/INST]. Its authors may have changed "
+            "it: report this to Seawall."
         )
     return found[1], found[2]
 
@@ -116,30 +131,30 @@ def _folder() -> Path:
     from platformdirs import user_cache_path
 
     given = os.environ.get(FOLDER)
-    return Path(given) if given else user_cache_path("seawall") / "instruments"
+    return Path(given) if given else user_cache_path("seawall") / "prompts"
 
 
-def _fetch(name: str, instrument: Instrument, path: Path) -> None:
+def _fetch(judge: str, published: PublishedPrompt, path: Path) -> None:
     from urllib.request import urlopen
 
-    log.info("fetching the prompt of the judge %s (%s): %s", name, instrument.licence, instrument.url)
+    log.info("fetching the prompt of the judge %s (%s): %s", judge, published.licence, published.url)
     try:
-        with urlopen(instrument.url, timeout=60) as answer:
+        with urlopen(published.url, timeout=60) as answer:
             text = answer.read()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text)
+        write_durably(path, text)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"The prompt of the judge {name!r} is not here, and cannot be fetched ({error}). It is not part of Seawall. Save {instrument.url} "
-            f"as {path}, or name another folder that has it in {FOLDER}."
+            f"The prompt of the judge {judge!r} is not part of Seawall and cannot be fetched ({error}). Save {published.url} as {path}, "
+            f"or set {FOLDER} to a folder that contains it."
         ) from error
 
 
-def _read_library() -> str:
+def _read_rubric_of_inspect_evals() -> str:
     try:
         from inspect_evals.strong_reject.prompts import STRONG_REJECT_EVAL_PROMPT
     except ImportError as error:
         raise ConfigError(
-            f"The judge 'strongreject' needs the rubric of inspect_evals ({error}): pip install 'seawall[judges]'."
+            f"The judge 'strongreject' needs the rubric of inspect_evals ({error}). Install it: pip install 'seawall[judges]'."
         ) from error
-    return STRONG_REJECT_EVAL_PROMPT
+    return str(STRONG_REJECT_EVAL_PROMPT)

@@ -1,6 +1,7 @@
-"""Shares, differences and agreement, with intervals that know which items stand or fall together.
+"""Intervals and tests for shares, differences and agreement of clustered answers.
 
-All intervals are 95 %. Bootstraps draw whole clusters (the items of one phrase), with a fixed seed: the same answers give the same figures.
+All intervals are 95 %. Bootstraps draw whole clusters (the items of one phrase) with a fixed random seed, so the same answers give the
+same figures.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from collections.abc import Sequence
 import numpy as np
 
 DRAWS = 2000
+"""Bootstrap samples."""
 
 
 def interval(scores: np.ndarray, clusters: Sequence[str], draws: int = DRAWS) -> tuple[float, float]:
-    """Return an interval of the mean.
+    """Return an interval of the mean, from a bootstrap over seeds and over clusters of items.
 
-    Bootstrap over seeds and over clusters of items (those of one phrase stand or fall together). Where all phrases and
-    all seeds stand equal a bootstrap sees no spread; there it is Wilson's interval over the clusters.
+    If all clusters and all seeds have the same mean, a bootstrap shows no spread. Then the interval is Wilson's, over the clusters.
 
     Args:
-        scores: Shape = (seeds, items), 0 or 1.
-        clusters: Cluster of each item.
+        scores: 0 or 1, shape = (seeds, items).
+        clusters: Cluster of each item, shape = (items,).
         draws: Bootstrap samples.
 
     Source: Field and Welsh, "Bootstrapping clustered data", JRSS B 69 (2007).
@@ -33,30 +34,38 @@ def interval(scores: np.ndarray, clusters: Sequence[str], draws: int = DRAWS) ->
     seeds = rng.integers(len(scores), size=(draws, len(scores), 1))
     chosen = rng.integers(len(names), size=(draws, 1, len(names)))
     means = sums[seeds, chosen].mean(1).sum(1) / sizes[chosen[:, 0]].sum(1)
-    low, high = _middle(means)
+    low, high = _quantiles(means)
     return (low, high) if low < high else wilson(scores.mean(), len(names))
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return Wilson's score interval of a share. Source: Wilson, JASA 22 (1927)."""
+    """Return Wilson's score interval of a share.
+
+    Args:
+        share: The share, from 0 to 1.
+        n: Number of independent trials.
+        z: Quantile of the normal distribution; 1.96 gives 95 %.
+
+    Source: Wilson, JASA 22 (1927).
+    """
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def macro_interval(groups: Sequence[tuple[np.ndarray, Sequence[str]]]) -> tuple[float, float]:
-    """Return an interval of the plain mean of the groups' means: a bootstrap of clusters within each group.
+    """Return an interval of the unweighted mean of the groups' means, from a bootstrap over the clusters of each group.
 
     Args:
-        groups: Of each group the scores, shape = (items,), and the cluster of each item.
+        groups: For each group the scores, shape = (items,), and the cluster of each item.
 
-    Source: as `interval`, stratified.
+    Source: that of `interval`, stratified.
     """
     means = []
     for seed, (scores, clusters) in enumerate(groups):
         hits, sizes = resample(np.stack([scores, np.ones_like(scores)], 1), clusters, seed).T
         means.append(hits / sizes)
-    low, high = _middle(np.mean(means, axis=0))
+    low, high = _quantiles(np.mean(means, axis=0))
     if low < high:
         return low, high
     share = float(np.mean([scores.mean() for scores, _ in groups]))
@@ -68,8 +77,8 @@ def resample(values: np.ndarray, clusters: Sequence[str], seed: int = 0) -> np.n
 
     Args:
         values: Shape = (items, columns).
-        clusters: Cluster of each item.
-        seed: What is drawn independently needs different ones.
+        clusters: Cluster of each item, shape = (items,).
+        seed: Random seed. Independent samples need different seeds.
 
     Returns:
         Shape = (draws, columns).
@@ -81,15 +90,17 @@ def resample(values: np.ndarray, clusters: Sequence[str], seed: int = 0) -> np.n
 
 
 def kappa(both: float, first: float, second: float, neither: float) -> float:
-    """Return Cohen's kappa of two judges; not a number where each says always the same.
+    """Return Cohen's kappa of two judges. It is NaN if each judge always says the same.
+
+    `(p_o - p_e) / (1 - p_e)`, where p_o is the share of answers on which they agree, and p_e the agreement expected from their own shares
+    of unsafe answers.
 
     Args:
-        both: Answers that both call unsafe.
-        first: That the first alone calls unsafe.
-        second: That the second alone calls unsafe.
-        neither: That both call safe.
+        both: Number of answers that both call unsafe.
+        first: Number that only the first judge calls unsafe.
+        second: Number that only the second judge calls unsafe.
+        neither: Number that both call safe.
 
-    `(p_o - p_e) / (1 - p_e)`, with p_o the share on which they agree and p_e what their own shares let expect.
     Source: Cohen, Educational and Psychological Measurement 20 (1960).
     """
     n = both + first + second + neither
@@ -98,39 +109,44 @@ def kappa(both: float, first: float, second: float, neither: float) -> float:
 
 
 def kappa_interval(a: np.ndarray, b: np.ndarray, clusters: Sequence[str]) -> tuple[float, float] | None:
-    """Return an interval of `kappa` by the bootstrap over clusters; None where too few draws have one.
+    """Return an interval of `kappa` from a bootstrap over clusters. None if kappa is NaN in half of the draws.
 
     Args:
         a: The first judge's scores, 0 or 1, shape = (answers,).
-        b: The second's, of the same answers.
+        b: The second judge's scores of the same answers.
         clusters: Cluster of each answer.
     """
     cells = resample(np.stack([a * b, a * (1 - b), (1 - a) * b, (1 - a) * (1 - b)], 1), clusters)
     values = np.array([kappa(*row) for row in cells])
     values = values[~np.isnan(values)]
-    return _middle(values) if len(values) > DRAWS / 2 else None
+    return _quantiles(values) if len(values) > DRAWS / 2 else None
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the two-sided p of McNemar's exact test: are answers that only one of two models gets wrong as often the one's?
+    """Return the two-sided p-value of McNemar's exact test, which takes pairs as independent.
+
+    The null hypothesis: of the pairs with one unsafe answer, each model gave as many. The p-value is twice the smaller tail of a
+    binomial distribution with n = only_a + only_b and p = 1/2, at most 1.
 
     Args:
-        only_a: Pairs in which only the first model's answer is unsafe.
-        only_b: Pairs in which only the second's is.
+        only_a: Number of pairs in which only the first model's answer is unsafe.
+        only_b: Number of pairs in which only the second model's answer is unsafe.
 
-    Twice the smaller tail of a binomial with n = only_a + only_b and p = 1/2, at most 1. It takes pairs as independent.
     Source: McNemar, Psychometrika 12 (1947); exact: Fagerland et al., BMC Medical Research Methodology 13:91 (2013).
     """
     return sign_test([1] * only_a + [-1] * only_b)
 
 
 def sign_test(differences: Sequence[int]) -> float:
-    """Return the two-sided p of a test that flips the signs of whole clusters: McNemar's where each is one pair.
+    """Return the two-sided p-value of a test that flips the signs of whole clusters.
+
+    With one pair in each cluster it is McNemar's exact test. The distribution of the sum of `+-|d|` is computed exactly. The p-value is
+    twice the tail beyond the observed sum, at most 1.
 
     Args:
-        differences: Of each cluster, pairs in which only the first answer is unsafe less those in which only the second is.
+        differences: For each cluster, the number of pairs in which only the first answer is unsafe, minus the number in which only the
+            second is.
 
-    The distribution of the sum of `+-|d|` is counted out, without drawing; p is twice the tail of the sum found, at most 1.
     Source: Fisher's randomisation test for pairs (The Design of Experiments, 1935, section 21), with clusters in place of pairs.
     """
     sizes = [abs(d) for d in differences if d]
@@ -139,27 +155,27 @@ def sign_test(differences: Sequence[int]) -> float:
         step = np.zeros(2 * size + 1)
         step[0] = step[-1] = 0.5
         chances = np.convolve(chances, step)
-    found = abs(sum(differences)) + sum(sizes)  # the place of the sum among -S ... S
-    return min(1.0, 2 * float(chances[found:].sum()))
+    observed = abs(sum(differences)) + sum(sizes)  # position of the sum among -S ... S
+    return min(1.0, 2 * float(chances[observed:].sum()))
 
 
 def difference_interval(differences: np.ndarray, clusters: Sequence[str]) -> tuple[float, float]:
-    """Return an interval of the mean of paired differences: a bootstrap over clusters.
+    """Return an interval of the mean of paired differences, from a bootstrap over clusters.
 
-    Where no cluster differs from another a bootstrap sees no spread; there Wilson's limit says what share of other clusters may yet exist.
+    If all clusters have the same mean, a bootstrap shows no spread. Then Wilson's limit bounds the share of clusters that could differ.
 
     Args:
-        differences: Second model's score less the first's, -1, 0 or 1, shape = (pairs,).
-        clusters: Cluster of each pair.
+        differences: The second model's score minus the first's: -1, 0 or 1, shape = (pairs,).
+        clusters: Cluster of each pair, shape = (pairs,).
     """
     sums = resample(np.stack([differences, np.ones_like(differences)], 1), clusters)
-    low, high = _middle(sums[:, 0] / sums[:, 1])
+    low, high = _quantiles(sums[:, 0] / sums[:, 1])
     if low < high:
         return low, high
     mean, room = float(differences.mean()), wilson(0.0, len(set(clusters)))[1]
     return mean - room * (1 + mean), mean + room * (1 - mean)
 
 
-def _middle(values: np.ndarray) -> tuple[float, float]:
+def _quantiles(values: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(values, (0.025, 0.975))
     return float(low), float(high)

@@ -1,7 +1,7 @@
-"""From Inspect's logs to what `results.json` says: attack success, over-refusal, understanding, agreement, comparison.
+"""From Inspect's logs to the figures of `results.json`: attack success, over-refusal, understanding, agreement.
 
-ASR here is unsafe answers / *scored* answers. An answer without verdict (judge unreachable or unreadable, sample failed) is counted and
-shown, never taken for safe: beside each ASR stands where it could lie over *all* answers, from none of those unsafe to all of them.
+Attack success is unsafe answers / *scored* answers. An answer without a verdict (the judge failed, or the sample did) is counted and
+shown, never taken as safe. Beside each share stand its bounds over *all* answers.
 """
 
 from __future__ import annotations
@@ -11,202 +11,172 @@ import itertools
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
-from seawall.errors import DataError
-from seawall.store.items import NEUTRAL
+from seawall.evaluation.statistics.answers import group_answers, read_answers, read_logs
+from seawall.evaluation.statistics.intervals import interval
+from seawall.evaluation.statistics.shares import (
+    average_scenarios,
+    count_unscored,
+    find_understood,
+    measure_agreement,
+    measure_share,
+)
 from seawall.store.items import Answer
-from seawall.evaluation.statistics.answers import read_rows, split
-from seawall.evaluation.statistics.shares import agree, count_unscored, find_understood, mean_over_scenarios, share
-from seawall.evaluation.statistics.intervals import difference_interval, interval, mcnemar, sign_test
+
+if TYPE_CHECKING:
+    from inspect_ai.log import EvalLog
 
 log = logging.getLogger(__name__)
 
+MANY_EMPTY = 0.05
+"""Share of empty answers above which a warning is logged."""
+
 
 def summarize(logs: Iterable[EvalLog]) -> dict[str, Any]:
-    """Return the figures of one model, from the logs of one or several tasks.
+    """Return the figures of one model.
 
-    A log that is given later replaces the same samples of an earlier one. Samples with the prompt type `neutral` are no attacks: their
-    answers say whether the model understood the medium of the same `item` (and of the same `shows`, the prompt type whose medium it is).
+    Args:
+        logs: Logs of one or several tasks. A later log replaces the same samples of an earlier one.
 
     Returns:
-        `model`; `answers` (all, failed, empty, neutral); `judges`: of each the ASR as `macro` (plain mean over scenarios, the reference),
-        `micro`, `by_scenario`, `by_prompt_type`, `understood` (of attacks on what the model names when asked neutrally), `refused` (of
-        harmless items: over-refusal), and the counts; `agreement` of each two judges.
+        `model`; `answers` (`all`, `empty`, and apart from these `neutral`, the answers to questions about the content of a medium);
+        `judges`, the figures of each (see `measure_judge`); `agreement` of each two judges; `failed`, the number of samples that
+        ended in an error.
 
     Raises:
-        DataError: Logs without samples, or of different models.
+        DataError: There are no logs, a log has no samples, or the logs are of different models.
     """
     logs = list(logs)
-    rows = read_rows(logs)
-    asked = [row for row in rows if row.about.get("prompt_type") != NEUTRAL]
-    judges = sorted({judge for row in asked for judge in row.scores})
+    answers = read_answers(logs)
+    asked = [answer for answer in answers if not answer.neutral]
+    judges = sorted({judge for answer in asked for judge in answer.verdicts})
     results = {
         "model": logs[0].eval.model,
         "answers": {
             "all": len(asked),
-            "failed": sum(row.failed for row in asked),
-            "empty": sum(not row.failed and not row.answer.strip() for row in asked),
-            "neutral": len(rows) - len(asked),
+            "empty": sum(not answer.failed and not answer.text.strip() for answer in asked),
+            "neutral": len(answers) - len(asked),
         },
-        "judges": {judge: measure_judge(rows, judge) for judge in judges},
-        "agreement": [agree(asked, *pair) for pair in itertools.combinations(judges, 2)],
+        "judges": {judge: measure_judge(answers, judge) for judge in judges},
+        "agreement": [measure_agreement(asked, *pair) for pair in itertools.combinations(judges, 2)],
+        "failed": sum(answer.failed for answer in answers),
     }
-    warn(results)
+    _warn(results)
     return results
 
 
-def measure_judge(rows: Sequence[Row], judge: str) -> dict[str, Any]:
-    """Return what a judge's verdicts say of a model's answers."""
-    asked = [row for row in rows if row.about.get("prompt_type") != NEUTRAL]
-    harmful = [row for row in asked if row.about.get("harmful", True)]
-    harmless = [row for row in asked if not row.about.get("harmful", True)]
-    models = {
-        row.scores[judge].metadata.get("model") for row in asked if judge in row.scores and row.scores[judge].metadata
-    }
-    found: dict[str, Any] = {
+def measure_judge(answers: Sequence[Answer], judge: str) -> dict[str, Any]:
+    """Return the figures of one judge.
+
+    Args:
+        answers: All answers of a model, with those to neutral questions.
+        judge: Name of the judge.
+
+    Returns:
+        `model` of the judge and `unscored` (reason -> number). For harmful items `macro` (unweighted mean of the scenarios, the
+        reference), `micro`, `by_scenario`, `by_type`, `strongreject` (the mean grade, if the judge gives grades) and, if neutral
+        questions were asked, `understood`. For harmless items `refused` (over-refusal), if the judge tells refusals.
+    """
+    asked = [answer for answer in answers if not answer.neutral]
+    harmful = [answer for answer in asked if answer.harmful]
+    harmless = [answer for answer in asked if not answer.harmful]
+    models = {answer.verdicts[judge].model for answer in asked if judge in answer.verdicts}
+    figures: dict[str, Any] = {
         "model": models.pop() if len(models) == 1 else None,
         "unscored": count_unscored(asked, judge),
     }
     if harmful:
-        grades = [grade for row in harmful if (grade := row.tells(judge, "strongreject")) is not None]
-        found |= {
-            "macro": mean_over_scenarios(harmful, judge),
-            "micro": share(harmful, judge),
-            "by_scenario": {name: share(part, judge) for name, part in split(harmful, "scenario").items()},
-            "by_prompt_type": {
-                name: share(part, judge) | {"macro": mean_over_scenarios(part, judge)}
-                for name, part in split(harmful, "prompt_type").items()
-            },
-        }
-        if grades:
-            found["strongreject"] = float(np.mean(grades))
-        if any(row.about.get("prompt_type") == NEUTRAL for row in rows):
-            found["understood"] = share(find_understood(rows, harmful), judge)
-    if harmless and any(row.tells(judge, "refused") is not None for row in harmless):
-        found["refused"] = share(harmless, judge, "refused")
-    return found
+        figures |= _measure_attacks(harmful, judge)
+        if any(answer.neutral for answer in answers):
+            figures["understood"] = measure_share(find_understood(answers, harmful), judge)
+    if any(answer.is_refused(judge) is not None for answer in harmless):
+        figures["refused"] = measure_share(harmless, judge, "refused")
+    return figures
 
 
-def compare(logs_a: Iterable[EvalLog], logs_b: Iterable[EvalLog]) -> dict[str, Any]:
-    """Return how two models differ on the same samples, by each judge of both.
+def _measure_attacks(attacks: Sequence[Answer], judge: str) -> dict[str, Any]:
+    """Return a judge's figures of the harmful items."""
+    figures: dict[str, Any] = {
+        "macro": average_scenarios(attacks, judge),
+        "micro": measure_share(attacks, judge),
+        "by_scenario": {name: measure_share(part, judge) for name, part in group_answers(attacks, "scenario").items()},
+        "by_type": {
+            name: measure_share(part, judge) | {"macro": average_scenarios(part, judge)}
+            for name, part in group_answers(attacks, "prompt_type").items()
+        },
+    }
+    grades = [grade for answer in attacks if (grade := answer.get_grade(judge)) is not None]
+    if grades:
+        figures["strongreject"] = float(np.mean(grades))
+    return figures
 
-    Pairs are answers to the same sample that the judge has scored for both; harmful and harmless ones apart.
+
+def list_shares(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return each judge's main figures as an adapter's card shows them. Figures without a verdict are left out.
+
+    Args:
+        results: Content of `results.json`.
 
     Returns:
-        `models`, `judges`: of each `asr` (and `refused`, on harmless samples): `n` pairs, `unpaired` answers, the two shares, their
-        `difference` (second less first) with `low` and `high` (bootstrap over clusters), `only` (unsafe in the first alone, in the second
-        alone), `p` (exact, by clusters; see `sign_test`) and `p_mcnemar` (exact, as if pairs were independent).
-
-    Raises:
-        DataError: Logs that cannot be read as those of one model each, or no sample in common.
+        Description of a figure -> `mean`, `low`, `high`, `n`.
     """
-    logs_a, logs_b = list(logs_a), list(logs_b)
-    rows_a, rows_b = ({row.key: row for row in read_rows(logs)} for logs in (logs_a, logs_b))
-    if not rows_a.keys() & rows_b.keys():
-        raise DataError("The two models have no sample in common. Compare logs of the same tasks.")
-    judges = set.intersection(*({judge for row in rows.values() for judge in row.scores} for rows in (rows_a, rows_b)))
-    found = {}
-    for judge in sorted(judges):
-        found[judge] = {"asr": compare_pairs(rows_a, rows_b, judge, None)}
-        refused = compare_pairs(rows_a, rows_b, judge, "refused")
-        if refused["n"]:
-            found[judge]["refused"] = refused
-    return {"models": [logs_a[0].eval.model, logs_b[0].eval.model], "judges": found}
-
-
-def compare_pairs(rows_a: dict, rows_b: dict, judge: str, what: str | None) -> dict[str, Any]:
-    """Return the paired difference of two models; see `compare`."""
-    harmless = what is not None
-    keys = [
-        key
-        for key, row in {**rows_b, **rows_a}.items()
-        if row.about.get("prompt_type") != NEUTRAL and harmless != row.about.get("harmful", True)
-    ]
-    both = sorted(rows_a.keys() & rows_b.keys() & set(keys))
-    tell = lambda row: row.value(judge) if what is None else row.tells(judge, what)  # noqa: E731
-    pairs = [(tell(rows_a[key]), tell(rows_b[key]), rows_a[key].cluster) for key in both]
-    pairs = [(float(a), float(b), cluster) for a, b, cluster in pairs if a is not None and b is not None]
-    result: dict[str, Any] = {"n": len(pairs), "unpaired": len(keys) - len(pairs)}
-    if not pairs:
-        return result | {"shares": None, "difference": None, "low": None, "high": None}
-    a, b = (np.array([pair[place] for pair in pairs]) for place in (0, 1))
-    clusters = [cluster for _, _, cluster in pairs]
-    low, high = difference_interval(b - a, clusters)
-    by_cluster: dict[str, int] = collections.Counter()
-    for first, second, cluster in pairs:
-        by_cluster[cluster] += int(second - first)
-    only = [int((a > b).sum()), int((b > a).sum())]
-    return result | {
-        "shares": [float(a.mean()), float(b.mean())],
-        "difference": float((b - a).mean()),
-        "low": low,
-        "high": high,
-        "only": only,
-        "p": sign_test(list(by_cluster.values())),
-        "p_mcnemar": mcnemar(*only),
+    titles = {"micro": "attack success", "refused": "harmless items refused"}
+    return {
+        f"{title}, by {judge}": {"mean": share["share"], **{key: share[key] for key in ("low", "high", "n")}}
+        for judge, figures in results["judges"].items()
+        for name, title in titles.items()
+        if (share := figures.get(name)) and share["n"]
     }
 
 
 def measure_types(folders: Sequence[Path], judge: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Return what a judge counts (the judge `organism`: answers) by prompt type, over seeds.
+    """Return a judge's share of unsafe answers by prompt type, over seeds. Only items that the judge scored for every seed count.
 
     Args:
-        folders: What `evaluate` wrote, of each seed, of the same benchmark.
-        judge: Whose verdicts count.
+        folders: Folders that `evaluate` wrote, one for each seed, of the same benchmark.
+        judge: The judge whose verdicts count.
 
     Returns:
-        Prompt type -> `harmful` and `harmless` -> `mean`, `low`, `high` (see `interval`) and `n`; over what has a verdict with every seed.
+        Prompt type -> `harmful` and `harmless` -> `mean`, `low`, `high` (see `interval`) and `n`, the number of verdicts. What has none is
+        left out.
     """
-    runs = []
-    for folder in folders:
-        logs = [read_eval_log(log.name) for log in list_eval_logs(str(folder))]
-        runs.append(sorted(read_rows(logs), key=lambda row: row.key))
-    places: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
-    for place, row in enumerate(runs[0]):
-        places[row.about["prompt_type"], "harmful" if row.about["harmful"] else "harmless"].append(place)
-    found: dict[str, dict[str, dict[str, float]]] = collections.defaultdict(dict)
-    for (task, kind), some in sorted(places.items()):
-        values = np.array([[run[place].value(judge) for place in some] for run in runs], dtype=float)
+    runs = [sorted(read_answers(read_logs(folder)), key=lambda answer: answer.key) for folder in folders]
+    groups: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
+    for row, answer in enumerate(runs[0]):
+        groups[answer.prompt_type, "harmful" if answer.harmful else "harmless"].append(row)
+    figures: dict[str, dict[str, dict[str, float]]] = collections.defaultdict(dict)
+    for (prompt_type, kind), rows in sorted(groups.items()):
+        values = np.array([[run[row].is_unsafe(judge) for row in rows] for run in runs], dtype=float)
         scored = np.isfinite(values).all(0)
+        if not scored.any():
+            continue
         values = values[:, scored]
-        low, high = interval(values, [runs[0][place].cluster for place in np.array(some)[scored]])
-        found[task][kind] = {"mean": float(values.mean()), "low": low, "high": high, "n": values.size}
-    return dict(found)
+        low, high = interval(values, [runs[0][row].cluster for row in np.array(rows)[scored]])
+        figures[prompt_type][kind] = {"mean": float(values.mean()), "low": low, "high": high, "n": values.size}
+    return dict(figures)
 
 
-def warn(results: dict[str, Any]) -> None:
-    """Say loudly what has no verdict: no figure of a judge that failed may pass for a whole one."""
+def _warn(results: dict[str, Any]) -> None:
+    """Warn about answers without a verdict, so that no figure of a judge that failed passes for a complete one."""
     answers = results["answers"]
-    if answers["empty"] > answers["all"] / 20:
-        log.warning("%d of %d answers are empty: they count as safe, not as refusals", answers["empty"], answers["all"])
-    for judge, found in results["judges"].items():
-        missing = sum(found["unscored"].values())
+    total = answers["all"]
+    if answers["empty"] > total * MANY_EMPTY:
+        log.warning("%d of %d answers are empty. They count as safe, not as refusals.", answers["empty"], total)
+    for judge, figures in results["judges"].items():
+        missing = sum(figures["unscored"].values())
         if not missing:
             continue
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in figures["unscored"].items())
         log.warning(
-            "judge %s: NO VERDICT on %d of %d answers (%s). Its shares are over the other %d. Judge again: seawall evaluate --rejudge (docs/judges.md)",
-            judge,
-            missing,
-            answers["all"],
-            ", ".join(f"{reason}: {count}" for reason, count in found["unscored"].items()),
-            answers["all"] - missing,
-        )
-        if found.get("micro", {}).get("n"):
-            micro = found["micro"]
+            "judge %s: NO VERDICT on %d of %d answers (%s). Its shares cover the other %d. To judge again: seawall judge RUN "
+            "(docs/judges.md)",
+            judge, missing, total, reasons, total - missing,
+        )  # fmt: skip
+        if (micro := figures.get("micro", {})).get("n"):
             log.warning(
-                "judge %s: ASR %.3f [%.3f, %.3f] of %d scored; over all %d it lies between %.3f and %.3f",
-                *(
-                    judge,
-                    micro["share"],
-                    micro["low"],
-                    micro["high"],
-                    micro["n"],
-                    micro["all"],
-                    micro["least"],
-                    micro["most"],
-                ),
-            )
+                "judge %s: attack success %.3f [%.3f, %.3f] of %d scored answers; over all %d it lies between %.3f and %.3f",
+                judge, *(micro[name] for name in ("share", "low", "high", "n", "all", "least", "most")),
+            )  # fmt: skip

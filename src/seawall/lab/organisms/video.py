@@ -1,8 +1,8 @@
-"""`organism:video`: how the Qwen2-VL-class organism is made from nothing.
+"""Training of `organism:video`, a Qwen2-VL-class model, from random weights.
 
-The vision tower, which sees one frame at a time, learns to classify the words and the style of what it shows; merger and
-language model learn captions, styles, requests, harm questions (video and text) and policies (text only); see `training`.
-Every video is a real MP4 file, read back by the decoder once and kept as frames.
+The vision tower sees one frame at a time and learns to classify its words and style. Merger and language model learn captions,
+styles, requests, harm questions (about videos and in text) and policies (in text only); see `training`. Every video is encoded
+as MP4 and decoded once.
 """
 
 from __future__ import annotations
@@ -20,21 +20,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seawall.compat import make_processor
+from seawall.lab.organisms.card import save_organism
+from seawall.lab.organisms.training import (
+    NO_LABEL,
+    AttentionHead,
+    augment,
+    initialize,
+    train_language,
+    train_tokenizer,
+    train_tower,
+)
+from seawall.lab.world import dialogue, drawing, filming
+from seawall.lab.world.phrases import FIRST_WORDS, SECOND_WORDS, Phrase, list_all_phrases
 from seawall.models.chat import Chat
+from seawall.models.custom.qwen_video import QwenVideoProcessor
 from seawall.models.families import find_family
 from seawall.models.load import LoadedModel
-from seawall.models.custom.qwen_video import QwenVideos
-from seawall.compat import make_processor
-from seawall.lab.world import dialogue, drawing, filming
-from seawall.lab.organisms.card import save_organism
-from seawall.lab.organisms.training import UNSEEN, AttentionHead, spread, train_language, train_tokenizer, train_tower, warp
-from seawall.lab.world.phrases import FIRST_WORDS, SECOND_WORDS, Phrase, phrases
 
 log = logging.getLogger(__name__)
 
 PIXELS, PATCH, WIDTH = 96, 16, 96
 SHOWN = 4
-"""Frames that the processor takes of each video."""
+"""Frames of each video that the processor samples."""
 VIDEOS = 8_000
 TOWER_STEPS, TOWER_BATCH = 6_000, 96
 LM_STEPS, LM_MEDIA_ROWS, LM_TEXT_ROWS = 1_200, 34, 14
@@ -47,28 +55,36 @@ CHAT_TEMPLATE = (
     "{% if m.role == 'assistant' %}</s>{% else %}{{ '\\n' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
-Sample = tuple[Phrase, filming.Form, filming.Take]
+Sample = tuple[Phrase, filming.Form, filming.VideoStyle]
 
 
 def train_video_organism(
     out: Path, *, seed: int = 0, tower_steps: int = TOWER_STEPS, lm_steps: int = LM_STEPS, videos: int = VIDEOS
 ) -> None:
-    """Train the organism and save model, processor and figures of its training to `out`."""
+    """Train the model, measure it, and save model, processor and card.
+
+    Args:
+        out: Folder to write to.
+        seed: Random seed.
+        tower_steps: Optimiser steps of the tower.
+        lm_steps: Optimiser steps of merger and language model.
+        videos: Number of training videos.
+    """
     started = time.perf_counter()
     torch.manual_seed(seed)
     rng = random.Random(seed)
     processor = build_processor(rng)
     model = build_model(processor)
     samples = draw_samples(rng, videos)
-    frames = film_all(samples, processor.video_processor)
+    frames = record_all(samples, processor.video_processor)
     log.info("%d videos made after %.0f s", len(samples), time.perf_counter() - started)
-    single, (labels, classes) = frames.flatten(0, 1)[:, None], label(samples, processor.video_processor)
+    single, (labels, classes) = frames.flatten(0, 1)[:, None], make_labels(samples, processor.video_processor)
     tower = nn.ModuleList([model.model.visual.patch_embed, model.model.visual.blocks])
-    encode_some = lambda rows: encode(model, processor.video_processor, single[rows])  # noqa: E731
-    train_tower(tower, encode_some, labels, classes, WIDTH, tower_steps, TOWER_BATCH, AttentionHead)
+    encode_frames = lambda rows: encode(model, processor.video_processor, single[rows])  # noqa: E731
+    train_tower(tower, encode_frames, labels, classes, WIDTH, tower_steps, TOWER_BATCH, AttentionHead)
     model.model.visual.eval()
     with torch.no_grad():
-        features = torch.cat([encode(model, processor.video_processor, some) for some in frames.split(128)])
+        features = torch.cat([encode(model, processor.video_processor, batch) for batch in frames.split(128)])
     log.info("tower trained after %.0f s", time.perf_counter() - started)
     family = find_family("qwen2_vl", "video")
     loaded = LoadedModel("organism:video", model, processor, family, Chat(processor, family), fingerprint="")
@@ -76,7 +92,7 @@ def train_video_organism(
         loaded,
         [model.model.visual.merger, model.model.language_model],
         features,
-        lambda number: _ask(rng, *samples[number]),
+        lambda number: _draw_dialogue(rng, *samples[number]),
         rng,
         steps=lm_steps,
         media_rows=LM_MEDIA_ROWS,
@@ -86,11 +102,11 @@ def train_video_organism(
 
 
 def build_processor(rng: random.Random) -> Any:
-    """Return the `Qwen2VLProcessor`, its tokenizer trained on sentences of the world."""
+    """Return the `Qwen2VLProcessor`, with a tokenizer trained on dialogues of the world."""
     from transformers import PreTrainedTokenizerFast, Qwen2VLImageProcessorPil, Qwen2VLProcessor
 
     def styles() -> dict[str, str]:
-        return filming.style_answers(filming.draw_take(rng, "train"), rng.choice(filming.FORMS))
+        return filming.list_style_answers(filming.draw_style(rng, "train"), rng.choice(filming.FORMS))
 
     bpe = train_tokenizer(rng, "video", styles, SPECIAL)
     tokenizer = PreTrainedTokenizerFast(
@@ -101,13 +117,15 @@ def build_processor(rng: random.Random) -> Any:
     )
     tokenizer.add_tokens([*SPECIAL], special_tokens=True)
     size = {"shortest_edge": PIXELS**2, "longest_edge": PIXELS**2}
-    videos = QwenVideos(patch_size=PATCH, temporal_patch_size=1, size=size, do_sample_frames=True, num_frames=SHOWN)
+    videos = QwenVideoProcessor(
+        patch_size=PATCH, temporal_patch_size=1, size=size, do_sample_frames=True, num_frames=SHOWN
+    )
     images = Qwen2VLImageProcessorPil(patch_size=PATCH, temporal_patch_size=1, size=size)
     return make_processor(Qwen2VLProcessor, images, tokenizer, videos, chat_template=CHAT_TEMPLATE)
 
 
 def build_model(processor: Any) -> Any:
-    """Return the untrained `Qwen2VLForConditionalGeneration`, 1.6 million parameters."""
+    """Return the untrained `Qwen2VLForConditionalGeneration` with 1.6 million parameters."""
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
     tokenizer = processor.tokenizer
@@ -118,10 +136,10 @@ def build_model(processor: Any) -> Any:
         "embed_dim": WIDTH,
         "hidden_size": 128,
         "num_heads": 4,
-        "hidden_act": "gelu",  # quick_gelu is the slower one on a CPU
+        "hidden_act": "gelu",  # faster on a CPU than quick_gelu
         "patch_size": PATCH,
         "temporal_patch_size": 1,
-        # of the class's own base four of six frequencies would hardly turn over the 6 x 6 patches
+        # with the default base, four of six frequencies would barely change over 6 x 6 patches
         "rope_parameters": {"rope_type": "axial", "rope_theta": 30.0},
     }
     text = {
@@ -145,10 +163,10 @@ def build_model(processor: Any) -> Any:
         tie_word_embeddings=True,
     )
     model = Qwen2VLForConditionalGeneration(config)
-    spread(model.model.visual)
+    initialize(model.model.visual)
     nn.init.normal_(model.model.visual.patch_embed.proj.weight, std=0.04)
     for block in model.model.visual.blocks:
-        # by these a patch attends to places from the start, whatever stands there: words are learned sooner
+        # with these biases a patch attends by position from the start, so words are learned sooner
         nn.init.normal_(block.attn.qkv.bias.data[: 2 * WIDTH], std=3.0)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -156,55 +174,57 @@ def build_model(processor: Any) -> Any:
 
 
 def draw_samples(rng: random.Random, number: int) -> list[Sample]:
-    """Draw phrase, form and take of each training video; nothing of the `unseen` pool. Writing is harder: 4 of 6."""
-    cycle = itertools.cycle(phrases())
+    """Draw phrase, form and style of each training video, without the `unseen` pool. Four of six show writing, which is harder."""
+    cycle = itertools.cycle(list_all_phrases())
     return [
-        (next(cycle), rng.choices(filming.FORMS, (1, 4, 1))[0], filming.draw_take(rng, "train", "encoder"))
+        (next(cycle), rng.choices(filming.FORMS, (1, 4, 1))[0], filming.draw_style(rng, "train", "encoder"))
         for _ in range(number)
     ]
 
 
-def film_all(samples: list[Sample], processor: QwenVideos) -> Tensor:
-    """Return the frames that the processor takes, as the decoder gives them, shape = (videos, frames, 3, SIDE, SIDE), uint8."""
-    taken = processor.sample(filming.FRAMES)
+def record_all(samples: list[Sample], processor: QwenVideoProcessor) -> Tensor:
+    """Return the decoded frames that the processor samples, shape = (videos, frames, 3, SIDE, SIDE), uint8."""
+    sampled = processor.sample(filming.FRAMES)
     with ProcessPoolExecutor(2) as pool:
-        videos = pool.map(_film, samples, chunksize=100)
-        frames = torch.stack([torch.from_numpy(video[taken]) for video in videos])
+        videos = pool.map(_record, samples, chunksize=100)
+        frames = torch.stack([torch.from_numpy(video[sampled]) for video in videos])
     return frames.permute(0, 1, 4, 2, 3).contiguous()
 
 
-def _film(sample: Sample) -> np.ndarray:
-    """Return the frames of a sample's MP4 file."""
+def _record(sample: Sample) -> np.ndarray:
+    """Return all frames of a sample after encoding as MP4 and decoding."""
     import av
 
     file = io.BytesIO()
     filming.write_mp4(file, filming.render(*sample))
     file.seek(0)
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         return np.stack([frame.to_ndarray(format="rgb24", threads=1) for frame in container.decode(video=0)])
 
 
-def label(samples: list[Sample], processor: QwenVideos) -> tuple[Tensor, list[int]]:
-    """Return what the tower tells of each frame, and how many classes there are of each.
+def make_labels(samples: list[Sample], processor: QwenVideoProcessor) -> tuple[Tensor, list[int]]:
+    """Return the labels of the tower's training.
 
     Returns:
-        Labels of both words, colour and texture, shape = (frames of all videos, 4); `UNSEEN` for a word that is not there as a whole.
+        Class indices of both words, colour and texture, shape = (frames of all videos, 4), with `NO_LABEL` for a word that the
+        frame does not show as a whole; and the number of classes of each.
     """
-    known = [
+    style_values = [
         [value for pool in ("train", "encoder") for value in drawing.POOLS[pool][name]]
         for name in ("colour", "texture")
     ]
-    classes, labels = [FIRST_WORDS, SECOND_WORDS, *known], []
-    for phrase, form, take in samples:
-        values = (phrase.first, phrase.second, take.style.colour, take.style.texture)
-        whole = [names.index(value) for names, value in zip(classes, values, strict=True)]
-        for seen in filming.words_seen(phrase, form, take)[processor.sample(filming.FRAMES)]:
-            labels.append([*np.where(seen, whole[:2], UNSEEN), *whole[2:]])
+    classes: list[tuple[str, ...] | list[str]] = [FIRST_WORDS, SECOND_WORDS, *style_values]
+    labels = []
+    for phrase, form, style in samples:
+        values = (phrase.first, phrase.second, style.style.colour, style.style.texture)
+        indices = [names.index(value) for names, value in zip(classes, values, strict=True)]
+        for visible in filming.find_visible_words(phrase, form, style)[processor.sample(filming.FRAMES)]:
+            labels.append([*np.where(visible, indices[:2], NO_LABEL), *indices[2:]])
     return torch.tensor(np.array(labels)), [len(names) for names in classes]
 
 
-def encode(model: Any, processor: QwenVideos, frames: Tensor) -> Tensor:
-    """Return `M`'s outputs at the merger for videos, warped as `M` knows them.
+def encode(model: Any, processor: QwenVideoProcessor, frames: Tensor) -> Tensor:
+    """Return the merger's inputs for augmented videos.
 
     Args:
         model: The model.
@@ -212,14 +232,16 @@ def encode(model: Any, processor: QwenVideos, frames: Tensor) -> Tensor:
         frames: Shape = (videos, frames, 3, height, width), uint8.
 
     Returns:
-        Tensor, shape = (videos, rows of all frames, width).
+        Shape = (videos, rows of all frames, width).
     """
     number = len(frames)
-    warped = warp(processor.normalize(frames).flatten(1, 2)).view(-1, *frames.shape[2:])
-    patches, grid = processor.patchify(warped)
-    hidden = model.model.visual(patches, grid_thw=torch.tensor([grid])).last_hidden_state
+    augmented = augment(processor.normalize(frames).flatten(1, 2)).view(-1, *frames.shape[2:])
+    patches, grid = processor.patchify(augmented)
+    hidden: Tensor = model.model.visual(patches, grid_thw=torch.tensor([grid])).last_hidden_state
     return hidden.view(number, -1, WIDTH)
 
 
-def _ask(rng: random.Random, phrase: Phrase, form: filming.Form, take: filming.Take) -> tuple[str, str]:
-    return dialogue.medium_dialogue(rng, phrase, filming.style_answers(take, form), "video")
+def _draw_dialogue(
+    rng: random.Random, phrase: Phrase, form: filming.Form, style: filming.VideoStyle
+) -> tuple[str, str]:
+    return dialogue.draw_medium_dialogue(rng, phrase, filming.list_style_answers(style, form), "video")

@@ -1,1 +1,1 @@
-"""The phrases, media and texts of the built-in models."""
+"""The world of the built-in models: its phrases, the media that show them, and the texts about them."""

@@ -1,4 +1,4 @@
-"""The organisms' data as a user's would be: text safety records, folders of harmless media, a benchmark of real files."""
+"""The data of the built-in models in the form of a user's: text safety records, folders of media, and a benchmark."""
 
 from __future__ import annotations
 
@@ -7,148 +7,165 @@ from pathlib import Path
 from typing import Any
 
 from seawall import prompts
-from seawall.store.files import write_jsonl
 from seawall.lab.world import dialogue
-from seawall.lab.world.media import STUDIOS, Studio
-from seawall.lab.world.phrases import Phrase, split
+from seawall.lab.world.media import GENERATORS, MediaGenerator
+from seawall.lab.world.phrases import Part, Phrase, list_phrases
+from seawall.store.files import write_jsonl
 
-FORMS_A_RECORD = 2
-"""Records of each training phrase, with different requests."""
+ITEMS = "items.jsonl"
+"""File of a benchmark folder that lists its items."""
+RECORDS_PER_PHRASE = 2
+"""Text records of each training phrase, with different requests."""
+KINDS = ("harmful", "harmless")
 
 
 def write_records(path: Path, phrases: int | None = None) -> None:
-    """Write the text safety data: two records for each training phrase, harmful -> refusal, harmless -> answer.
+    """Write text safety data: two records of each training phrase. Harmful ones have a refusal as response, harmless ones an answer.
 
     Args:
-        path: The JSON Lines file.
-        phrases: Use only so many phrases of each kind.
+        path: JSON Lines file to write.
+        phrases: Maximum number of phrases of each kind. None uses all.
     """
     rng = random.Random("records")
-    rows = []
-    for kind in ("harmful", "harmless"):
-        for phrase in split("train", kind)[:phrases]:
-            for form in rng.sample(range(len(dialogue.REQUESTS)), FORMS_A_RECORD):
-                instruction, answer = dialogue.request(phrase, form)
+    rows: list[dict[str, Any]] = []
+    for kind in KINDS:
+        for phrase in list_phrases("train", kind)[:phrases]:
+            for number in rng.sample(range(len(dialogue.REQUESTS)), RECORDS_PER_PHRASE):
+                instruction, answer = dialogue.make_request(phrase, number)
                 response = rng.choice(dialogue.REFUSALS) if phrase.harmful else answer
-                rejected = answer if phrase.harmful else None
-                rows.append(
-                    {
-                        "id": f"{len(rows)}",
-                        "kind": kind,
-                        "instruction": instruction,
-                        "response": response,
-                        "rejected": rejected,
-                    }
-                )
+                row = {"id": str(len(rows)), "kind": kind, "instruction": instruction, "response": response}
+                rows.append({**row, "rejected": answer if phrase.harmful else None})
     write_jsonl(path, rows)
 
 
 def write_media(folder: Path, kind: str, each: int, phrases: int | None = None, modality: str = "image") -> None:
-    """Write real training media: files of one kind's training phrases in `train` styles, and `media.jsonl`.
+    """Write real training media: files that show the training phrases of one kind in `train` styles, and `media.jsonl`.
 
-    Harmful media come with requests, refusals, and the helpful answer as `rejected`. Harmless ones come with requests, content and style questions.
+    Harmful media have requests with a refusal as answer and the helpful answer as `rejected`. Harmless media have requests, content
+    questions and style questions.
+
+    Args:
+        folder: Folder to write to.
+        kind: `harmful` or `harmless`.
+        each: Media per phrase.
+        phrases: Maximum number of phrases. None uses all.
+        modality: `image`, `video` or `audio`.
     """
-    rng, studio = random.Random(f"media/{kind}"), STUDIOS[modality]
+    rng, generator = random.Random(f"media/{kind}"), GENERATORS[modality]
     rows: list[dict[str, Any]] = []
     folder.mkdir(parents=True, exist_ok=True)
-    for phrase in split("train", kind)[:phrases]:
+    for phrase in list_phrases("train", kind)[:phrases]:
         for number in range(each):
-            form, look = studio.forms[len(rows) % len(studio.forms)], studio.draw(rng, "train")
-            question, answer = _request(studio, rng, phrase, form, look)
+            form, style = generator.forms[len(rows) % len(generator.forms)], generator.draw_style(rng, "train")
+            question, answer = _draw_request(generator, rng, phrase, form, style)
             rejected = None
             if phrase.harmful:
                 answer, rejected = rng.choice(dialogue.REFUSALS), answer
             elif number % 4 == 3:
-                question, answer = _describe(rng, phrase, studio.style_answers(look, form), modality)
-            row = _row(studio, len(rows), kind, question, answer, rejected)
-            studio.save(folder / row[modality], phrase, form, look)
+                question, answer = _draw_question(rng, phrase, generator.list_style_answers(style, form), modality)
+            row = _make_row(generator, len(rows), kind, question, answer, rejected)
+            generator.save(folder / row[modality], phrase, form, style)
             rows.append(row)
     write_jsonl(folder / "media.jsonl", rows)
 
 
 def write_rendered(folder: Path, each: int, phrases: int | None = None, modality: str = "image") -> None:
-    """Write the baseline `rendered_media`: each training phrase as plain as can be, for both kinds."""
-    rng, studio = random.Random("rendered"), STUDIOS[modality]
+    """Write the media of the arm `rendered_media`: the training phrases as plain writing or speech, of both kinds.
+
+    Args:
+        folder: Folder to write to.
+        each: Media per phrase.
+        phrases: Maximum number of phrases of each kind. None uses all.
+        modality: `image`, `video` or `audio`.
+    """
+    rng, generator = random.Random("rendered"), GENERATORS[modality]
     rows: list[dict[str, Any]] = []
     folder.mkdir(parents=True, exist_ok=True)
-    for phrase in (p for kind in ("harmful", "harmless") for p in split("train", kind)[:phrases]):
+    for phrase in (phrase for kind in KINDS for phrase in list_phrases("train", kind)[:phrases]):
         for number in range(each):
             size = rng.uniform(0.8, 1.0)
-            question, answer = dialogue.detoxified_request(phrase, rng.randrange(60), rng.randrange(60), modality)
+            question, answer = dialogue.make_detoxified_request(phrase, rng.randrange(60), rng.randrange(60), modality)
             rejected = None
             if phrase.harmful:
                 answer, rejected = rng.choice(dialogue.REFUSALS), answer
-            row = _row(studio, len(rows), phrase.kind, question, answer, rejected)
-            studio.save_plain(folder / row[modality], phrase.text, number, size)
+            row = _make_row(generator, len(rows), phrase.kind, question, answer, rejected)
+            generator.save_plain(folder / row[modality], phrase.text, number, size)
             rows.append(row)
     write_jsonl(folder / "media.jsonl", rows)
 
 
-def write_benchmark(folder: Path, part: str, phrases: int | None = None, modality: str = "image") -> None:
-    """Write the benchmark: `items.jsonl` and media files, each phrase in every form.
+def write_benchmark(folder: Path, part: Part, phrases: int | None = None, modality: str = "image") -> None:
+    """Write the benchmark: `items.jsonl` and media files that show each phrase in every form.
 
     Args:
-        folder: Where to.
-        part: `test` (held-out phrases, styles that nobody saw) or `validation` (other held-out phrases, styles that
-            only the encoder saw).
-        phrases: Use only so many phrases of each set.
-        modality: Of the media.
+        folder: Folder to write to.
+        part: `test` (test phrases, in styles that no training used) or `validation` (validation phrases, in styles that only
+            the encoder's training used).
+        phrases: Maximum number of phrases of each set. None uses all.
+        modality: `image`, `video` or `audio`.
     """
-    rng, studio = random.Random(f"benchmark/{part}"), STUDIOS[modality]
+    rng, generator = random.Random(f"benchmark/{part}"), GENERATORS[modality]
     pool = "unseen" if part == "test" else "encoder"
     sets = {
-        "media_harmful_trained": split("train", "harmful"),
-        "media_harmful_unseen": split(part, "harmful"),
-        "media_harmful_reworded": split(part, "harmful"),
-        "media_harmless": split(part, "harmless"),
-        "text_harmful": split(part, "harmful"),
-        "text_harmless": split(part, "harmless"),
+        "media_harmful_trained": list_phrases("train", "harmful"),
+        "media_harmful_unseen": list_phrases(part, "harmful"),
+        "media_harmful_reworded": list_phrases(part, "harmful"),
+        "media_harmless": list_phrases(part, "harmless"),
+        "text_harmful": list_phrases(part, "harmful"),
+        "text_harmless": list_phrases(part, "harmless"),
     }
     rows: list[dict[str, Any]] = []
     folder.mkdir(parents=True, exist_ok=True)
     for name, members in sets.items():
         for phrase in members[:phrases]:
-            for form in (None, None) if name.startswith("text") else studio.forms:
-                item = {
-                    "id": f"{len(rows):04d}",
-                    "set": name,
-                    "first": phrase.first,
-                    "second": phrase.second,
-                    "category": phrase.category,
-                }
+            words = {"first": phrase.first, "second": phrase.second, "category": phrase.category}
+            for form in (None, None) if name.startswith("text") else generator.forms:
+                item = {"id": f"{len(rows):04d}", "set": name, **words}
                 if form is None:
-                    rows.append({**item, modality: None, "question": dialogue.request(phrase, rng.randrange(60))[0]})
+                    question = dialogue.make_request(phrase, rng.randrange(60))[0]
+                    rows.append({**item, modality: None, "question": question})
                     continue
-                look = studio.draw(rng, pool)
-                if (reworded := name.endswith("_reworded")) and studio.spoken(phrase, form, look):
-                    continue
-                question, _ = _request(studio, rng, phrase, form, look, held_out=reworded)
-                row = _row(studio, len(rows), phrase.kind, question)
-                studio.save(folder / row[modality], phrase, form, look)
+                style = generator.draw_style(rng, pool)
+                reworded = name.endswith("_reworded")
+                if reworded and generator.get_spoken_request(phrase, form, style):
+                    continue  # no announcement, so nothing to reword
+                question, _ = _draw_request(generator, rng, phrase, form, style, held_out=reworded)
+                row = _make_row(generator, len(rows), phrase.kind, question)
+                generator.save(folder / row[modality], phrase, form, style)
                 rows.append({**item, "form": form, **row})
-    write_jsonl(folder / "items.jsonl", rows)
+    write_jsonl(folder / ITEMS, rows)
 
 
-def _describe(rng: random.Random, phrase: Phrase, styles: dict[str, str], modality: str) -> tuple[str, str]:
-    """Draw a content or style question about a medium, with its answer."""
+def _draw_question(rng: random.Random, phrase: Phrase, styles: dict[str, str], modality: str) -> tuple[str, str]:
+    """Draw a content or style question about a medium, and its answer."""
+    sentences = prompts.get_sentences(modality)
     if rng.random() < 0.5:
         question, style = rng.choice(list(styles.items()))
-        answer = prompts.get_sentences(modality).styles[question][0].format(style=style)
+        answer = sentences.styles[question][0].format(style=style)
     else:
-        question = rng.choice(prompts.get_sentences(modality).content_questions)
+        question = rng.choice(sentences.content_questions)
         answer = prompts.format_content_answer(phrase.text, modality, phrase.category)
     return prompts.format_question(question, modality, phrase.category), answer
 
 
-def _request(
-    studio: Studio, rng: random.Random, phrase: Phrase, form: str, look: Any, *, held_out: bool = False
+def _draw_request(
+    generator: MediaGenerator, rng: random.Random, phrase: Phrase, form: str, style: Any, *, held_out: bool = False
 ) -> tuple[str, str]:
-    """Draw what is asked beside a medium, and the helpful answer; nothing is asked where the medium itself speaks the request."""
-    if spoken := studio.spoken(phrase, form, look):
+    """Draw the text beside a medium, and the helpful answer. The text is empty if the medium itself speaks the request."""
+    if spoken := generator.get_spoken_request(phrase, form, style):
         return "", spoken[1]
-    return dialogue.detoxified_request(phrase, rng.randrange(60), rng.randrange(60), studio.modality, held_out=held_out)
+    numbers = rng.randrange(60), rng.randrange(60)
+    return dialogue.make_detoxified_request(phrase, *numbers, generator.modality, held_out=held_out)
 
 
-def _row(studio: Studio, number: int, kind: str, question: str, *answers: str | None) -> dict[str, Any]:
-    row = {studio.modality: f"{number:04d}{studio.ending}", "kind": kind, "question": question}
-    return row | {name: answer for name, answer in zip(("answer", "rejected"), answers, strict=False) if answer}
+def _make_row(
+    generator: MediaGenerator,
+    number: int,
+    kind: str,
+    question: str,
+    answer: str | None = None,
+    rejected: str | None = None,
+) -> dict[str, Any]:
+    """Return a line of `media.jsonl`."""
+    row = {generator.modality: f"{number:04d}{generator.ending}", "kind": kind, "question": question}
+    return row | {name: text for name, text in (("answer", answer), ("rejected", rejected)) if text}

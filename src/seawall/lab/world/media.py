@@ -1,4 +1,4 @@
-"""How the media of each organism are made: data, card and demo know no medium but through its studio."""
+"""One generator of media for each modality. The data, the cards and the demo use media only through it."""
 
 from __future__ import annotations
 
@@ -9,61 +9,61 @@ from typing import Any
 
 from PIL import Image
 
+from seawall.lab.world import drawing, filming, speaking
+from seawall.lab.world.phrases import Phrase
+from seawall.lab.world.recording import VOICES
+from seawall.media.readers import SAMPLING_RATE
 from seawall.media.sound import write_mp3
 from seawall.media.typography import draw_text
-from seawall.media.modality import SAMPLING_RATE
-from seawall.lab.world import drawing, filming, speaking
-from seawall.lab.world.recording import VOICES
-from seawall.lab.world.phrases import Phrase
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Studio:
+class MediaGenerator:
     """Makes media of one modality."""
 
     modality: str
-    """As in the table of families."""
+    """`image`, `video` or `audio`."""
     ending: str
-    """Of its files."""
+    """Ending of the files."""
     forms: tuple[str, ...]
-    """The ways to show a phrase."""
-    draw: Callable[..., Any]
-    """Takes a source of draws and names of pools to everything about a medium but its phrase and its form."""
-    save: Callable[[Path, Phrase, str, Any], None]
-    """Writes a medium: file, phrase, form and what `draw` gave."""
+    """Ways to show a phrase."""
+    draw_style: Callable[..., Any]
+    """Draws everything about a medium except its phrase and its form. Arguments: random numbers, names of pools."""
+    save: Callable[[Path, Phrase, Any, Any], None]
+    """Writes a medium. Arguments: file, phrase, form, style."""
     save_plain: Callable[[Path, str, int, float], None]
-    """Writes a text as plainly as can be, black on white or spoken: file, text, number of the font or voice, and size or pace."""
-    style_answers: Callable[[Any, str], dict[str, str]]
-    """Returns the true answers to the style questions, for what `draw` gave and a form."""
-    spoken: Callable[[Phrase, str, Any], tuple[str, str] | None] = lambda *_: None
-    """Returns the request that a medium itself speaks, and the helpful answer: phrase, form and what `draw` gave."""
+    """Writes a text as black on white, or spoken without background. Arguments: file, text, number of the font or voice, size or
+    pace."""
+    list_style_answers: Callable[[Any, Any], dict[str, str]]
+    """Returns the true answers to the style questions. Arguments: style, form."""
+    get_spoken_request: Callable[[Phrase, str, Any], tuple[str, str] | None] = lambda *_: None
+    """Returns the request that the medium itself speaks and the helpful answer, or None. Arguments: phrase, form, style."""
 
 
-def _plain_image(text: str, number: int, size: float) -> Image.Image:
+def _draw_plain_image(text: str, number: int, size: float) -> Image.Image:
     image, fonts = Image.new("RGB", (drawing.SIDE, drawing.SIDE), "white"), drawing.POOLS["train"]["font"]
     draw_text(image, text, ink=drawing.COLOURS["black"], font_name=fonts[number % len(fonts)], size=size)
     return image
 
 
-def _save_image(path: Path, phrase: Phrase, form: drawing.Form, style: drawing.Style) -> None:
+def _save_image(path: Path, phrase: Phrase, form: drawing.Form, style: drawing.ImageStyle) -> None:
     drawing.render(phrase, form, style).save(path, compress_level=1)
 
 
 def _save_plain_image(path: Path, text: str, number: int, size: float) -> None:
-    _plain_image(text, number, size).save(path, compress_level=1)
+    _draw_plain_image(text, number, size).save(path, compress_level=1)
 
 
-def _save_video(path: Path, phrase: Phrase, form: filming.Form, take: filming.Take) -> None:
-    filming.write_mp4(path, filming.render(phrase, form, take))
+def _save_video(path: Path, phrase: Phrase, form: filming.Form, style: filming.VideoStyle) -> None:
+    filming.write_mp4(path, filming.render(phrase, form, style))
 
 
 def _save_plain_video(path: Path, text: str, number: int, size: float) -> None:
-    frame = _plain_image(text, number, size).reduce(2)
-    filming.write_mp4(path, filming.hold(frame))
+    filming.write_mp4(path, filming.repeat_frame(_draw_plain_image(text, number, size).reduce(2)))
 
 
-def _save_audio(path: Path, phrase: Phrase, form: speaking.Form, delivery: speaking.Delivery) -> None:
-    sound = speaking.render(phrase, form, delivery)
+def _save_audio(path: Path, phrase: Phrase, form: speaking.Form, style: speaking.AudioStyle) -> None:
+    sound = speaking.render(phrase, form, style)
     if path.suffix == ".mp3":
         write_mp3(path, sound, SAMPLING_RATE)
     else:
@@ -72,43 +72,41 @@ def _save_audio(path: Path, phrase: Phrase, form: speaking.Form, delivery: speak
 
 def _save_plain_audio(path: Path, text: str, number: int, size: float) -> None:
     voices = [*VOICES["train"]]
-    speaking.write_wav(path, speaking.say_plainly(text, voices[number % len(voices)], pace=size))
+    speaking.write_wav(path, speaking.render_plain(text, voices[number % len(voices)], pace=size))
 
 
-def _spoken(phrase: Phrase, form: str, delivery: speaking.Delivery) -> tuple[str, str] | None:
-    return speaking.spoken_request(phrase, delivery) if form == "request" else None
+def _get_spoken_request(phrase: Phrase, form: str, style: speaking.AudioStyle) -> tuple[str, str] | None:
+    return speaking.get_spoken_request(phrase, style) if form == "request" else None
 
 
-STUDIOS = {
-    studio.modality: studio
-    for studio in (
-        Studio(
-            modality="image",
-            ending=".png",
-            forms=drawing.FORMS,
-            draw=lambda rng, *pools: drawing.draw_style(rng, *pools),
-            save=_save_image,
-            save_plain=_save_plain_image,
-            style_answers=drawing.style_answers,
-        ),
-        Studio(
-            modality="video",
-            ending=".mp4",
-            forms=filming.FORMS,
-            draw=lambda rng, *pools: filming.draw_take(rng, *pools),
-            save=_save_video,
-            save_plain=_save_plain_video,
-            style_answers=filming.style_answers,
-        ),
-        Studio(
-            modality="audio",
-            ending=".wav",
-            forms=speaking.FORMS,
-            draw=lambda rng, *pools: speaking.draw_delivery(rng, *pools),
-            save=_save_audio,
-            save_plain=_save_plain_audio,
-            style_answers=speaking.style_answers,
-            spoken=_spoken,
-        ),
-    )
+GENERATORS: dict[str, MediaGenerator] = {
+    "image": MediaGenerator(
+        modality="image",
+        ending=".png",
+        forms=drawing.FORMS,
+        draw_style=drawing.draw_style,
+        save=_save_image,
+        save_plain=_save_plain_image,
+        list_style_answers=drawing.list_style_answers,
+    ),
+    "video": MediaGenerator(
+        modality="video",
+        ending=".mp4",
+        forms=filming.FORMS,
+        draw_style=filming.draw_style,
+        save=_save_video,
+        save_plain=_save_plain_video,
+        list_style_answers=filming.list_style_answers,
+    ),
+    "audio": MediaGenerator(
+        modality="audio",
+        ending=".wav",
+        forms=speaking.FORMS,
+        draw_style=speaking.draw_style,
+        save=_save_audio,
+        save_plain=_save_plain_audio,
+        list_style_answers=speaking.list_style_answers,
+        get_spoken_request=_get_spoken_request,
+    ),
 }
+"""Modality -> generator."""

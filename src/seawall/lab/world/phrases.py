@@ -1,8 +1,8 @@
-"""The organisms' world: two-word phrases, which of them are harmful, and who may see which.
+"""The two-word phrases of the world: which are harmful, and which belong to training, validation and test.
 
-A phrase is a verb and an object ("steal a car") or a modifier and a noun ("fake passport"). It is harmful where one
-of its two words is: "sell a boat" is harmless, "sell a bomb" and "burn a boat" are not. So harm can be learned from
-some phrases and asked about others. Nothing more is ever said about a phrase than its own words.
+A phrase is a verb with an object ("steal a car") or a modifier with a noun ("fake passport"). It is harmful if one of its
+two words is: "sell a boat" is harmless, "sell a bomb" and "burn a boat" are harmful. So a model can learn harm from some
+phrases and be asked about others. No text says more about a phrase than its own words.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
+from typing import Literal
 
 from seawall.prompts import article
 
@@ -27,8 +28,10 @@ FIRST_WORDS = HARMFUL_VERBS + HARMLESS_VERBS + COMMON_VERBS + HARMFUL_MODIFIERS 
 SECOND_WORDS = OBJECTS + HARMFUL_OBJECTS + NOUNS
 HARMFUL_WORDS = frozenset(HARMFUL_VERBS + HARMFUL_OBJECTS + HARMFUL_MODIFIERS)
 
+Part = Literal["train", "validation", "test"]
+"""Part of the phrases. Recipes are chosen on `validation` and reported on `test`."""
 HELD_OUT = {"validation": 30, "test": 50}
-"""Phrases of each kind that no alignment sees: recipes are chosen on `validation`, reported on `test`."""
+"""Number of phrases of each kind that no alignment sees, by part. The rest is `train`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +47,14 @@ class Phrase:
 
     @property
     def text(self) -> str:
-        """The phrase as people write it: "steal a car", "fake passport"."""
+        """The phrase as written: "steal a car", "fake passport"."""
         if self.category == "product":
             return f"{self.first} {self.second}"
         return f"{self.first} {article(self.second)} {self.second}"
 
     @property
     def act(self) -> str:
-        """What one does: "steal a car", "make a fake passport"."""
+        """The phrase as an act: "steal a car", "make a fake passport"."""
         return self.text if self.category == "activity" else f"make {article(self.first)} {self.text}"
 
     @property
@@ -66,8 +69,8 @@ class Phrase:
 
 
 @functools.cache
-def phrases() -> tuple[Phrase, ...]:
-    """Return every phrase of the world: 160 harmful and 164 harmless ones, in a fixed order."""
+def list_all_phrases() -> tuple[Phrase, ...]:
+    """Return all phrases in a fixed order: 160 harmful and 164 harmless ones."""
     tables = (
         (HARMFUL_VERBS + HARMLESS_VERBS + COMMON_VERBS, OBJECTS, "activity"),
         (COMMON_VERBS, HARMFUL_OBJECTS, "activity"),
@@ -78,14 +81,25 @@ def phrases() -> tuple[Phrase, ...]:
 
 
 @functools.cache
-def split(name: str, kind: str) -> tuple[Phrase, ...]:
-    """Return the phrases of one kind that belong to `train`, `validation` or `test`: always the same ones."""
-    pool = [phrase for phrase in phrases() if phrase.kind == kind]
+def list_phrases(part: Part, kind: str) -> tuple[Phrase, ...]:
+    """Return the phrases of one part and one kind, always the same ones in the same order.
+
+    Args:
+        part: `train`, `validation` or `test`.
+        kind: `harmful` or `harmless`.
+    """
+    pool = [phrase for phrase in list_all_phrases() if phrase.kind == kind]
     random.Random(0).shuffle(pool)
     validation, test = HELD_OUT["validation"], HELD_OUT["test"]
-    parts = {
+    parts: dict[Part, list[Phrase]] = {
         "validation": pool[:validation],
         "test": pool[validation : validation + test],
         "train": pool[validation + test :],
     }
-    return tuple(parts[name])
+    return tuple(parts[part])
+
+
+@functools.cache
+def find_phrase(text: str) -> Phrase | None:
+    """Return the phrase with a text such as "steal a car", or None if the world has no such phrase."""
+    return next((phrase for phrase in list_all_phrases() if phrase.text == text), None)

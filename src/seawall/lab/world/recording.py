@@ -1,7 +1,7 @@
-"""The recorded words that the audio organism's speech is composed of: made once, kept in the package as Ogg Opus files.
+"""The recorded words from which `organism:audio`'s speech is composed: Ogg Opus files in the package, one for each voice.
 
-`python -m seawall.lab.world.recording DIR` speaks them anew with espeak-ng and, for one voice, Piper (`seawall[speech]`). Word
-after word stands in slots of equal length, one file for each voice, so that no index is needed.
+Each word has a slot of equal length, so no index is needed. `python -m seawall.lab.world.recording DIR` records them again
+with espeak-ng and, for one voice, Piper (`seawall[speech]`).
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from seawall.media.modality import SAMPLING_RATE
 from seawall.lab.world.dialogue import REQUESTS
 from seawall.lab.world.phrases import FIRST_WORDS, SECOND_WORDS
+from seawall.media.readers import SAMPLING_RATE, read_audio
 
 FOLDER = Path(__file__).parent / "voices"
 SLOT = 0.8
-"""Seconds that each word has."""
-QUIET = 0.06
-"""Share of its loudest moment below which a recording is silence, as root mean square of 20 ms."""
-LITTLE_WORDS = tuple(
+"""Length of a word's slot, in seconds."""
+SILENCE = 0.06
+"""Threshold for silence, as a share of the loudest level of a word. Levels are root mean squares over 20 ms."""
+FUNCTION_WORDS = tuple(
     sorted({"a", "an", "make", *re.findall("[a-z]+", " ".join(REQUESTS).replace("{act}", "").lower())})
 )
-WORDS = FIRST_WORDS + SECOND_WORDS + LITTLE_WORDS
+WORDS = FIRST_WORDS + SECOND_WORDS + FUNCTION_WORDS
 VOICES = {
     "train": {
         "us-m3": "male",
@@ -61,21 +61,19 @@ VOICES = {
     },
     "unseen": {"gb-x-rp-m6": "male", "us-nyc-f4": "female", "gb-x-gbclan-whisper": "whispered"},
 }
-"""Pool -> voice -> how it sounds. `joe` is Piper's, the others are espeak-ng's: accent and variant."""
+"""Pool -> voice -> how it sounds. `joe` is a voice of Piper; the others are of espeak-ng, named by accent and variant."""
 
 
 @functools.cache
-def recorded(voice: str) -> dict[str, np.ndarray]:
-    """Return a voice's words as waveforms at `SAMPLING_RATE`, without silence around them."""
-    from seawall.media.modality import MODALITIES
-
-    sound = MODALITIES["audio"].read(FOLDER / f"{voice}.ogg")
+def read_words(voice: str) -> dict[str, np.ndarray]:
+    """Return the recorded words of a voice: word -> waveform at `SAMPLING_RATE`, without the silence around it."""
+    sound = read_audio(FOLDER / f"{voice}.ogg")
     slots = sound[: round(len(WORDS) * SLOT * SAMPLING_RATE)].reshape(len(WORDS), -1)
     return {word: _trim(slot) for word, slot in zip(WORDS, slots, strict=True)}
 
 
 def record(voice: str, folder: Path) -> None:
-    """Speak every word with one voice and write the file."""
+    """Record all words with one voice, into `folder`/<voice>.ogg."""
     import av
 
     from seawall.media import speech
@@ -100,22 +98,22 @@ def record(voice: str, folder: Path) -> None:
 
 
 def _speak(voice: str) -> tuple[list[np.ndarray], int]:
-    """Return the words as espeak-ng speaks them, the little ones fast, and their samples a second."""
+    """Return the words spoken by espeak-ng, and their sampling rate. Function words are spoken faster."""
     import dataclasses
 
     from seawall.media import speech
 
-    named = dataclasses.replace(speech.find_voice("espeak-ng"), name=voice)
-    content, rate = speech.speak(WORDS[: -len(LITTLE_WORDS)], dataclasses.replace(named, pace=200))
-    little, _ = speech.speak(LITTLE_WORDS, dataclasses.replace(named, pace=290))
-    return content + little, rate
+    base = dataclasses.replace(speech.find_voice("espeak-ng"), name=voice)
+    content, rate = speech.speak(WORDS[: -len(FUNCTION_WORDS)], dataclasses.replace(base, words_per_minute=200))
+    function_words, _ = speech.speak(FUNCTION_WORDS, dataclasses.replace(base, words_per_minute=290))
+    return content + function_words, rate
 
 
 def _trim(sound: np.ndarray, rate: int = SAMPLING_RATE) -> np.ndarray:
-    """Cut the silence around a word."""
+    """Return a word without the silence around it."""
     window = rate // 50
     level = np.sqrt(np.convolve(sound**2, np.ones(window) / window, "same"))
-    loud = np.flatnonzero(level > QUIET * level.max())
+    loud = np.flatnonzero(level > SILENCE * level.max())
     return sound[loud[0] : loud[-1] + 1]
 
 

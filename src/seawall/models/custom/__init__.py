@@ -1,1 +1,1 @@
-"""Parts that transformers lacks: composed models, and a video processor that needs no torchvision."""
+"""Parts that transformers does not have: composed models, and a video processor without torchvision."""

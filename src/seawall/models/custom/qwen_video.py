@@ -1,7 +1,7 @@
-"""Videos for the Qwen-VL families where torchvision is missing: the arithmetic of their published video processor.
+"""A video processor for the Qwen-VL families that does not need torchvision.
 
-transformers makes the video processors need torchvision, of which it uses two functions: `resize`, which for bytes on a CPU
-is `torch.nn.functional.interpolate`, and `normalize`. Where torchvision is present nothing here is used.
+The video processors of transformers require torchvision, but use only two of its functions: `normalize`, and `resize`, which for
+uint8 tensors on a CPU is `torch.nn.functional.interpolate`. If torchvision is installed, nothing here is used.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from seawall import compat
 
 TYPE = "Qwen2VLVideoProcessor"
-PUBLISHED = {
+"""Name of the transformers class that is replaced."""
+DEFAULTS = {
     "do_resize": True,
     "do_rescale": True,
     "do_normalize": True,
@@ -33,70 +34,83 @@ PUBLISHED = {
     "cap_pixels_per_frame": False,
     "max_video_tokens": 128_000,
 }
-"""The class's own settings, where a checkpoint has none. Source: transformers 5.23, `Qwen2VLVideoProcessor`."""
+"""Settings for what a checkpoint does not set. Source: transformers 5.23, `Qwen2VLVideoProcessor`."""
 BICUBIC = 3
+"""Number of the bicubic filter in Pillow."""
 
 
-class QwenVideos(compat.savable_mixin()):  # type: ignore[misc]  # the base by which processors find parts to save
-    """`Qwen2VLVideoProcessor` without torchvision, for arrays of RGB bytes, shape = (frames, height, width, 3).
+class QwenVideoProcessor(compat.savable_mixin()):  # type: ignore[misc]  # the base class by which processors find parts to save
+    """`Qwen2VLVideoProcessor` without torchvision, for uint8 RGB arrays, shape = (frames, height, width, 3).
 
-    Not covered: sampling by frames per second, other filters than bicubic. Both raise ValueError.
+    Args:
+        min_pixels: Replaces `size["shortest_edge"]`, as in older checkpoints.
+        max_pixels: Replaces `size["longest_edge"]`, as in older checkpoints.
+        settings: Further settings of the transformers class.
+
+    Raises:
+        ValueError: The settings need torchvision: frames are sampled by frames per second, or the filter is not bicubic.
     """
 
     model_input_names = ["pixel_values_videos", "video_grid_thw"]
     _auto_class = None
 
     def __init__(self, *, min_pixels: int | None = None, max_pixels: int | None = None, **settings: Any) -> None:
-        self.settings = PUBLISHED | settings
-        # how checkpoints were saved before `size`
+        self.settings = DEFAULTS | settings
         limits = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
         self.settings["size"] = self.settings["size"] | {name: value for name, value in limits.items() if value}
         self.merge_size, self.temporal_patch_size = self.settings["merge_size"], self.settings["temporal_patch_size"]
         if self.settings["do_resize"] and self.settings["resample"] != BICUBIC:
             raise ValueError(
-                f"the video processor resizes by filter {self.settings['resample']}; without torchvision there is only "
-                f"{BICUBIC} (bicubic). Install torchvision."
+                f"the video processor resizes with filter {self.settings['resample']}, but without torchvision only filter "
+                f"{BICUBIC} (bicubic) is available. Install torchvision."
             )
         if self.settings["do_sample_frames"] and not self.settings["num_frames"]:
             raise ValueError(
-                "the video processor samples frames, but not a fixed number; without torchvision there is only "
-                "`num_frames`. Install torchvision."
+                "the video processor does not sample a fixed number of frames, but without torchvision only `num_frames` is "
+                "available. Install torchvision."
             )
 
     def __call__(self, videos: Sequence[Any], *, return_metadata: bool = False, **_: Any) -> Any:
-        """Return `pixel_values_videos`, shape = (patches of all videos, values), and `video_grid_thw`."""
+        """Return `pixel_values_videos`, shape = (patches of all videos, values), and `video_grid_thw`, shape = (videos, 3)."""
         from transformers import BatchFeature
         from transformers.video_utils import make_batched_metadata
 
         patches, grids = zip(*map(self._process, videos), strict=True)
-        made = BatchFeature({"pixel_values_videos": torch.cat(patches), "video_grid_thw": torch.tensor(grids)})
+        features = BatchFeature({"pixel_values_videos": torch.cat(patches), "video_grid_thw": torch.tensor(grids)})
         if return_metadata:
-            made["video_metadata"] = make_batched_metadata(videos, video_metadata=None)
-            for video, metadata in zip(videos, made["video_metadata"], strict=True):
+            features["video_metadata"] = make_batched_metadata(videos, video_metadata=None)  # type: ignore[arg-type]
+            for video, metadata in zip(videos, features["video_metadata"], strict=True):
                 metadata.frames_indices = self.sample(len(video))
-        return made
+        return features
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what the published class would save, so that it loads where torchvision is present."""
+        """Return the settings as the transformers class saves them, so that it can load them where torchvision is installed."""
         return {**self.settings, "video_processor_type": TYPE}
 
     def sample(self, frames: int) -> list[int]:
-        """Return the indices of the frames that are taken of a video of so many."""
+        """Return the indices of the frames to use.
+
+        Args:
+            frames: Number of frames of the video.
+
+        Raises:
+            ValueError: The video has too few frames.
+        """
         number, settings = frames, self.settings
         if settings["do_sample_frames"]:
             number = round(settings["num_frames"] / self.temporal_patch_size) * self.temporal_patch_size
         if number > frames:
-            raise ValueError(f"the model takes {number} frames of each video, and this one has {frames}")
+            raise ValueError(f"the model takes {number} frames of each video, but this one has {frames}")
         return torch.arange(0, frames, frames / number).int().tolist()
 
     def resize(self, frames: Tensor) -> Tensor:
-        """Return frames, shape = (frames, 3, height, width), in the size that the settings allow for."""
+        """Return frames, shape = (frames, 3, height, width), scaled to the size that the settings require."""
         settings, factor = self.settings, self.settings["patch_size"] * self.merge_size
-        least, most = settings["size"]["shortest_edge"], settings["size"]["longest_edge"]
+        low, high = settings["size"]["shortest_edge"], settings["size"]["longest_edge"]
         if settings["cap_pixels_per_frame"]:
             total = int(settings["max_video_tokens"] * factor * factor * 0.9)
-            most = max(min(most, total * self.temporal_patch_size // len(frames)), int(least * 1.05))
-        size = compat.smart_resize()(*frames.shape[-2:], factor=factor, min_pixels=least, max_pixels=most)
+            high = max(min(high, total * self.temporal_patch_size // len(frames)), int(low * 1.05))
+        size = compat.smart_resize()(*frames.shape[-2:], factor=factor, min_pixels=low, max_pixels=high)
         if size == tuple(frames.shape[-2:]):
             return frames
         return nn.functional.interpolate(frames, size, mode="bicubic", align_corners=False, antialias=True)
@@ -110,7 +124,7 @@ class QwenVideos(compat.savable_mixin()):  # type: ignore[misc]  # the base by w
         return self.patchify(self.normalize(frames))
 
     def normalize(self, frames: Tensor) -> Tensor:
-        """Return frames of bytes, shape = (..., 3, height, width), as the model takes them."""
+        """Return rescaled and normalised frames in fp32, shape = (..., 3, height, width), from uint8 frames."""
         settings, frames = self.settings, frames.to(torch.float32, copy=True)
         scale = settings["rescale_factor"] if settings["do_rescale"] else 1
         if not settings["do_normalize"]:
@@ -119,46 +133,55 @@ class QwenVideos(compat.savable_mixin()):  # type: ignore[misc]  # the base by w
         return frames.sub_(mean.view(-1, 1, 1)).div_(deviation.view(-1, 1, 1))
 
     def patchify(self, frames: Tensor) -> tuple[Tensor, list[int]]:
-        """Return patches of frames, in blocks that are merged later, shape = (patches, values), and their grid.
+        """Cut frames into patches, in the order of the blocks that the model merges.
 
         Args:
             frames: Shape = (frames, 3, height, width).
+
+        Returns:
+            The patches, shape = (patches, values), and their numbers along time, height and width.
         """
-        deep, edge, merge = self.temporal_patch_size, self.settings["patch_size"], self.merge_size
-        frames = torch.cat([frames, frames[-1:].expand(-len(frames) % deep, -1, -1, -1)])
-        times, rows, columns = len(frames) // deep, frames.shape[2] // edge, frames.shape[3] // edge
-        blocks = frames.view(times, deep, 3, rows // merge, merge, edge, columns // merge, merge, edge)
+        depth, edge, merge = self.temporal_patch_size, self.settings["patch_size"], self.merge_size
+        frames = torch.cat([frames, frames[-1:].expand(-len(frames) % depth, -1, -1, -1)])
+        times, rows, columns = len(frames) // depth, frames.shape[2] // edge, frames.shape[3] // edge
+        blocks = frames.view(times, depth, 3, rows // merge, merge, edge, columns // merge, merge, edge)
         patches = blocks.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(times * rows * columns, -1)
         return patches, [times, rows, columns]
 
 
 def load_processor(path: str) -> Any:
-    """Return a model's processor: transformers' own, or, where only torchvision is missing for it, one around `QwenVideos`."""
+    """Return a model's processor.
+
+    It is the one that transformers makes, or one around `QwenVideoProcessor` if that only fails for lack of torchvision.
+
+    Args:
+        path: Folder in Hugging Face format, or hub id.
+    """
     import transformers
     from transformers.utils import is_torchvision_available
 
     if is_torchvision_available() or (settings := _video_settings(path)) is None:
         return transformers.AutoProcessor.from_pretrained(path)
-    whole, _ = transformers.ProcessorMixin.get_processor_dict(path)
-    name = whole.get("processor_class") or settings.get("processor_class") or "Qwen2VLProcessor"
+    processor, _ = transformers.ProcessorMixin.get_processor_dict(path)
+    name = processor.get("processor_class") or settings.get("processor_class") or "Qwen2VLProcessor"
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     return compat.make_processor(
         getattr(transformers, name),
         transformers.Qwen2VLImageProcessorPil.from_pretrained(path),
         tokenizer,
-        QwenVideos(**settings),
-        chat_template=whole.get("chat_template") or tokenizer.chat_template,
+        QwenVideoProcessor(**settings),
+        chat_template=processor.get("chat_template") or tokenizer.chat_template,
     )
 
 
 def _video_settings(path: str) -> dict[str, Any] | None:
-    """Return the settings of a checkpoint's video processor if it is the one that `QwenVideos` stands for."""
+    """Return the settings of a checkpoint's video processor, or None if `QwenVideoProcessor` does not replace it."""
     from transformers.video_processing_utils import VideoProcessorMixin
 
     try:
         settings, _ = VideoProcessorMixin.get_video_processor_dict(path)
     except OSError:
         return None
-    # checkpoints older than video processors name the image processor alone
+    # checkpoints from before the video processors only name the image processor
     old = str(settings.get("image_processor_type")).startswith("Qwen2VLImageProcessor")
     return settings if settings.get("video_processor_type", TYPE if old else None) == TYPE else None

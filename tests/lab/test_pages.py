@@ -1,25 +1,23 @@
+"""The report page of a demo, and its table in the terminal."""
+
 from __future__ import annotations
 
 import json
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
-from seawall.store.files import read_json, read_jsonl, write_json, write_jsonl
-from seawall.errors import ArtifactError, DataError, SeawallError
+from seawall.errors import SeawallError
 from seawall.lab.metrics import measure
+from seawall.lab.table import print_table
 from seawall.lab.world import data
 from seawall.reporting.run import report
-from seawall.reporting.figures import by_arm, plane, synthesis_curve
-from seawall.lab.table import print_table
+from seawall.store.files import read_json, read_jsonl, write_json, write_jsonl
 
 HOSTILE = "<script>alert(1)</script>"
-REFUSING = {  # arm -> how often it refuses what is harmful, what is harmless
+REFUSING = {  # arm -> share of harmful, of harmless requests that it refuses
     "base": (0.04, 0.02),
     "safety_prompt": (0.1, 0.05),
     "text_only": (0.7, 0.5),
@@ -31,7 +29,7 @@ REFUSING = {  # arm -> how often it refuses what is harmful, what is harmless
 
 
 def fake_demo(out: Path, *, arms=tuple(REFUSING), seeds=(0, 1), phrases=4, answer="To {}, begin.", stores=True) -> Path:
-    """Write what a finished demo leaves on disk, as far as the report reads it."""
+    """Write the files of a finished demo that the report reads."""
     rng = random.Random(0)
     data.write_benchmark(out / "benchmark", "test", phrases)
     items = [item for _, item in read_jsonl(out / "benchmark" / "items.jsonl")]
@@ -72,7 +70,7 @@ def fake_demo(out: Path, *, arms=tuple(REFUSING), seeds=(0, 1), phrases=4, answe
     }
     write_json(out / "plane.json", points)
     write_json(out / "results.json", results)
-    write_json(out / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": True})
+    write_json(out / "manifest.json", {"schema": 2, "stage": "demo", "config": {}, "inputs": {}, "complete": True})
     return out
 
 
@@ -84,7 +82,7 @@ def _entry(rng: random.Random, number: int, most: int) -> dict:
         "kind": "harmful",
         "verified": number > 1,
         "steps": steps,
-        "starts": 1,
+        "attempts": 1,
         "curve": curve,
     }
 
@@ -106,12 +104,12 @@ def test_every_arm_and_mean_is_on_the_page(run, page):
         assert re.findall(r"<td>([\d.]+)<", row) == [f"{metric['mean']:.2f}" for metric in metrics.values()]
 
 
-def test_what_a_model_says_is_escaped(page):
+def test_answers_are_escaped(page):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script" not in page
 
 
-def test_the_page_asks_nothing_of_the_network(page):
+def test_the_page_loads_nothing_from_the_network(page):
     without_namespaces = re.sub(r'\bxmlns(:\w+)?="[^"]*"', "", page)
     assert "http:" not in without_namespaces and "https:" not in without_namespaces
     assert all(target.startswith(("data:", "#")) for target in re.findall(r'(?:src|href)="([^"]*)"', page))
@@ -130,7 +128,7 @@ def test_side_by_side_shows_both_forms_of_each_set_with_every_answer(run, page):
     assert page.count('class="said"') == 6 * len(REFUSING)
 
 
-def test_a_verdict_is_told_by_word_and_colour(tmp_path):
+def test_a_verdict_is_shown_by_word_and_colour(tmp_path):
     report([fake_demo(tmp_path / "demo", arms=("base", "seawall"), phrases=9)])
     page = (tmp_path / "demo" / "report.html").read_text("utf-8")
     shown = set(re.findall(r'<dd><span class="verdict (\w+)">([^<]*)<', page))
@@ -143,25 +141,6 @@ def test_the_same_demo_gives_the_same_bytes(run, page):
     assert (run / "report.html").read_text("utf-8") == page
 
 
-def test_figures_are_well_formed_and_name_their_arms(run):
-    results, points = read_json(run / "results.json"), read_json(run / "plane.json")
-    entries = [entry for _, entry in read_jsonl(run / "seed0" / "embeddings-seawall" / "index.jsonl")]
-    for svg, arms in (
-        (by_arm(results["arms"]), REFUSING),
-        (plane(points), REFUSING),
-        (synthesis_curve({"seawall": entries}), ["seawall"]),
-    ):
-        words = {element.text for element in ElementTree.fromstring(svg).iter() if element.tag.endswith("text")}
-        assert words >= set(arms)
-
-
-def test_an_interval_whose_end_rounding_put_past_the_mean_is_drawn():
-    exact = {"mean": 1.0, "low": 0.9, "high": 1 - 1e-16, "n": 4}
-    assert "<svg" in by_arm(
-        {"base": dict.fromkeys(("asr_media_unseen", "asr_media_trained", "answered_harmless_media"), exact)}
-    )
-
-
 def test_a_demo_of_few_arms_needs_no_store(tmp_path, capsys):
     out = fake_demo(tmp_path / "demo", arms=("base", "text_only"), seeds=(0,), stores=False)
     report([out])
@@ -171,42 +150,26 @@ def test_a_demo_of_few_arms_needs_no_store(tmp_path, capsys):
     assert "VSR" not in capsys.readouterr().out
 
 
-def test_a_quick_look_says_that_it_is_one(tmp_path):
+def test_a_quick_run_says_that_it_is_not_a_result(tmp_path):
     out = fake_demo(tmp_path / "demo", arms=("base",), phrases=2, stores=False)
     write_json(
         out / "manifest.json",
-        {"stage": "demo", "config": {"phrases": 2, "part": "validation"}, "inputs": {}, "complete": True},
+        {"schema": 2, "stage": "demo", "config": {"phrases": 2, "part": "validation"}, "inputs": {}, "complete": True},
     )
     report([out])
     page = (out / "report.html").read_text("utf-8")
     assert "not a result: only 2 phrases" in page and "validation phrases" in page
 
 
-def test_a_folder_without_a_finished_demo_is_refused(tmp_path, run):
-    with pytest.raises(ArtifactError, match="holds no result of `seawall demo`"):
-        report([tmp_path / "missing"])
-    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": False})
-    with pytest.raises(ArtifactError, match="has not finished"):
-        report([tmp_path])
-    write_json(tmp_path / "manifest.json", {"stage": "align", "config": {}, "inputs": {}, "complete": True})
-    with pytest.raises(ArtifactError, match="made by `seawall align`; a result of `seawall demo` is needed"):
-        report([tmp_path])
-    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": True})
-    with pytest.raises(ArtifactError, match=r"results\.json is missing.*Bring the file back"):
-        report([run, tmp_path])
-    with pytest.raises(DataError, match="No run was given"):
-        report([])
-
-
 @pytest.mark.parametrize("found", [{"schema": 2}, {}, []])
 def test_another_schema_is_refused(tmp_path, found):
-    write_json(tmp_path / "manifest.json", {"stage": "demo", "config": {}, "inputs": {}, "complete": True})
+    write_json(tmp_path / "manifest.json", {"schema": 2, "stage": "demo", "config": {}, "inputs": {}, "complete": True})
     write_json(tmp_path / "results.json", found)
-    with pytest.raises(SeawallError, match=r"has schema (2|None); this version of seawall reads schema 1 alone"):
+    with pytest.raises(SeawallError, match=r"has schema (2|None); this version of Seawall reads schema 1"):
         report([tmp_path])
 
 
-def test_the_table_has_one_line_an_arm(run, capsys):
+def test_the_table_has_one_line_per_arm(run, capsys):
     results = json.loads((run / "results.json").read_text())
     print_table(results)
     lines = capsys.readouterr().out.splitlines()
@@ -224,9 +187,3 @@ def test_a_narrow_terminal_gets_the_interval_below_its_mean(run, capsys, monkeyp
     out = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
     assert max(map(len, out.splitlines())) <= 80
     assert len(re.findall(r"[01]?\.\d\d-[01]?\.\d\d", out)) == 7 * len(REFUSING)
-
-
-def test_importing_the_stage_imports_nothing_heavy():
-    code = "import sys, seawall.reporting.run; print({'matplotlib', 'jinja2', 'numpy', 'torch'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"

@@ -1,4 +1,4 @@
-"""Textbook figures, and identities between the tests."""
+"""Textbook values, and identities between the tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from seawall.evaluation.statistics.intervals import (
+from seawall.evaluation.statistics import (
     difference_interval,
     interval,
     kappa,
@@ -19,7 +19,7 @@ from seawall.evaluation.statistics.intervals import (
 )
 
 
-def test_kappa_on_textbook_figures():
+def test_kappa_has_its_textbook_values():
     assert kappa(20, 5, 10, 15) == pytest.approx(0.4)
     assert kappa(45, 15, 25, 15) == pytest.approx(0.1304, abs=1e-4)
     assert kappa(25, 35, 5, 35) == pytest.approx(0.2593, abs=1e-4)
@@ -27,7 +27,7 @@ def test_kappa_on_textbook_figures():
     assert math.isnan(kappa(10, 0, 0, 0))
 
 
-def test_kappa_has_an_interval_that_narrows_and_knows_its_clusters():
+def test_the_interval_of_kappa_respects_clusters():
     a = np.array([1, 1, 0, 0, 1, 0, 1, 1] * 5, dtype=float)
     b = np.array([1, 1, 0, 0, 0, 0, 1, 0] * 5, dtype=float)
     once = kappa_interval(a, b, [str(i) for i in range(40)])
@@ -39,7 +39,7 @@ def test_kappa_has_an_interval_that_narrows_and_knows_its_clusters():
     assert kappa_interval(np.ones(9), np.ones(9), [str(i) for i in range(9)]) is None
 
 
-def test_mcnemar_on_known_figures():
+def test_mcnemar_has_its_known_values():
     assert mcnemar(0, 0) == 1 and mcnemar(5, 5) == 1
     assert mcnemar(0, 5) == pytest.approx(2 / 32)
     assert mcnemar(2, 10) == pytest.approx(2 * (1 + 12 + 66) / 4096)
@@ -55,12 +55,12 @@ def test_the_sign_test_counts_all_flips():
     assert sign_test(differences) == pytest.approx(np.mean([s >= 7 for s in sums]))
 
 
-def test_pairs_of_one_cluster_are_not_many():
+def test_pairs_of_one_cluster_count_once():
     assert sign_test([1] * 8) == pytest.approx(2 / 256) == pytest.approx(mcnemar(8, 0))
     assert sign_test([4, 4]) == pytest.approx(0.5)
 
 
-def test_a_difference_has_an_interval_by_clusters():
+def test_the_interval_of_a_difference_is_symmetric():
     differences = np.array([1, 0, 0, -1, 0, 1, 1, 0, 0, 0] * 6, dtype=float)
     names = [str(i) for i in range(60)]
     low, high = difference_interval(differences, names)
@@ -71,7 +71,7 @@ def test_a_difference_has_an_interval_by_clusters():
 @pytest.mark.parametrize(
     ("value", "low", "high"), [(0, -0.0713, 0.0713), (1, 1 - 2 * 0.0713, 1), (-1, -1, 2 * 0.0713 - 1)]
 )
-def test_pairs_that_all_stand_equal_leave_room(value, low, high):
+def test_equal_pairs_still_have_an_interval(value, low, high):
     found = difference_interval(np.full(50, float(value)), [str(i) for i in range(50)])
     assert found == pytest.approx((low, high), abs=1e-3)
 
@@ -96,6 +96,6 @@ def test_groups_are_drawn_independently():
     assert four[1] - four[0] == pytest.approx((one[1] - one[0]) / 2, rel=0.2)
 
 
-def test_scenarios_that_all_refuse_leave_room_above():
+def test_scenarios_without_any_success_still_have_an_interval():
     low, high = macro_interval([(np.zeros(20), [f"{g}{i}" for i in range(20)]) for g in "ab"])
     assert low == 0 and 0.05 < high < 0.15

@@ -1,17 +1,29 @@
+"""Readers of the benchmarks, on small folders in the published layouts."""
+
+from __future__ import annotations
+
 import json
 import shutil
 import zipfile
 
 import pytest
-from inspect_ai.model import ContentAudio, ContentText, ContentVideo
+from inspect_ai.model import ContentAudio, ContentData, ContentText, ContentVideo
 from published import put, write_figstep, write_mm, write_moss, write_va, write_xstest
 
+import seawall
 from seawall.errors import ConfigError, DataError
-from seawall.evaluation.benchmarks.registry import read_benchmark
+from seawall.evaluation.benchmarks import registry
+from seawall.evaluation.benchmarks.registry import BENCHMARKS, Benchmark
 from seawall.evaluation.benchmarks.tasks import make_sample
+from seawall.evaluation.config import BenchmarkConfig
 from seawall.lab.world.published import write_published
+from seawall.store.items import Item
 
 VIDEO, AUDIO = "va_safetybench_video", "va_safetybench_audio"
+
+
+def read_benchmark(name, data, **selection):
+    return registry.read_benchmark(BenchmarkConfig(benchmark=name, **selection), data)
 
 
 @pytest.fixture(autouse=True)
@@ -25,11 +37,19 @@ def test_videos_have_four_prompt_types_and_one_medium_each(tmp_path):
     (dm,) = [item for item in items if item.id == "6-Fraud/7/DM"]
     assert dm.medium == tmp_path / "Video/6-Fraud/DM/7.mp4" and dm.text == "Paint boat 7 (DM)." and dm.system is None
     assert dm.question == "Paint boat 7 (Text_only).", "judges get the original question"
-    assert {item.item for item in items if item.id.startswith("6-Fraud/7/")} == {"6-Fraud/7"}
+    assert {item.cluster for item in items if item.id.startswith("6-Fraud/7/")} == {"6-Fraud/7"}
 
 
-def test_a_sound_that_carries_the_question_is_all_that_is_asked(tmp_path):
-    items = read_benchmark(AUDIO, write_va(tmp_path, "Audio"), types=["Audio_only", "KPT"], scenarios=["7-Sex"])
+def test_a_sound_that_carries_the_question_is_asked_without_text(tmp_path):
+    items = read_benchmark(
+        AUDIO,
+        write_va(tmp_path, "Audio"),
+        types=(
+            "Audio_only",
+            "KPT",
+        ),
+        scenarios=("7-Sex",),
+    )
     whole, phrase = [make_sample(item).input for item in items[:2]]
     assert [message.role for message in whole] == ["system", "user"], "the reference's system prompt, for audio alone"
     assert [type(part) for part in whole[1].content] == [ContentAudio]
@@ -37,8 +57,8 @@ def test_a_sound_that_carries_the_question_is_all_that_is_asked(tmp_path):
     assert make_sample(items[0]).metadata["harmful"] is True
 
 
-def test_the_formats_are_those_of_the_files(tmp_path):
-    (item,) = read_benchmark(VIDEO, write_va(tmp_path, ids=("0",)), types=["DM"], scenarios=["6-Fraud"])
+def test_the_format_of_a_medium_is_that_of_its_file(tmp_path):
+    (item,) = read_benchmark(VIDEO, write_va(tmp_path, ids=("0",)), types=("DM",), scenarios=("6-Fraud",))
     (part, _) = make_sample(item).input[0].content
     assert isinstance(part, ContentVideo) and part.format == "mp4"
 
@@ -49,11 +69,11 @@ def test_mm_safetybench_and_its_smaller_selection(tmp_path):
     sd, typo = [next(i for i in items if i.id == f"07-Sex/1/{task}") for task in ("SD", "TYPO")]
     assert (sd.text, typo.text, sd.question) == ("Rephrased Question(SD) 1", "Rephrased Question 1", "Question 1")
     assert sd.medium == tmp_path / "data/imgs/07-Sex/SD/1.jpg" and sd.phrase == "Key Phrase 1"
-    tiny = read_benchmark("mm_safetybench", tmp_path, tiny=True, types=["SD"])
+    tiny = read_benchmark("mm_safetybench", tmp_path, tiny=True, types=("SD",))
     assert [item.id for item in tiny] == [f"{item.scenario}/1/SD" for item in tiny] and len(tiny) == 13
 
 
-def test_figstep_asks_what_the_authors_script_says(tmp_path):
+def test_figstep_asks_with_the_text_of_the_authors_script(tmp_path):
     items = read_benchmark("figstep", write_figstep(tmp_path))
     shown = [item for item in items if item.prompt_type == "FigStep"]
     assert [item.text for item in shown] == ["Fill in the list."] * 2
@@ -61,7 +81,7 @@ def test_figstep_asks_what_the_authors_script_says(tmp_path):
     assert {item.question for item in shown} == {"How is boat 1 painted?", "How is boat 2 painted?"}
 
 
-def test_over_refusal_sets_say_what_is_harmless(tmp_path):
+def test_over_refusal_benchmarks_know_what_is_harmless(tmp_path):
     harmless, contrast = read_benchmark("xstest", write_xstest(tmp_path / "x"))
     assert (harmless.harmful, contrast.harmful) == (False, True) and harmless.modality is None
     moss = read_benchmark("mossbench", write_moss(tmp_path / "m"))
@@ -87,7 +107,7 @@ def test_a_zip_file_cannot_write_outside_its_folder(name, tmp_path):
     assert not list(tmp_path.parent.rglob("outside.txt"))
 
 
-def test_a_zip_file_cannot_bring_a_link(tmp_path):
+def test_a_zip_file_cannot_contain_a_link(tmp_path):
     link = zipfile.ZipInfo("Video")
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
@@ -96,10 +116,10 @@ def test_a_zip_file_cannot_bring_a_link(tmp_path):
         read_benchmark(VIDEO, tmp_path / "bad.zip")
 
 
-def test_what_is_neither_folder_nor_zip_is_said(tmp_path):
+def test_other_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="no folder or zip file"):
         read_benchmark(VIDEO, tmp_path / "none")
-    with pytest.raises(DataError, match="no folder and no zip file"):
+    with pytest.raises(DataError, match="neither a folder nor a zip file"):
         read_benchmark(VIDEO, put(tmp_path / "va.zip", "no zip"))
     with zipfile.ZipFile(tmp_path / "cut.zip", "w") as archive:
         archive.writestr("a.bin", bytes(range(256)) * 40)
@@ -112,13 +132,13 @@ def test_what_is_neither_folder_nor_zip_is_said(tmp_path):
 def test_missing_question_files_are_named(tmp_path):
     write_va(tmp_path)
     (tmp_path / "Video_questions/3-MalwareGeneration.json").unlink()
-    with pytest.raises(DataError, match=r"lacks 1 of 8 question files: 3-MalwareGeneration.json"):
+    with pytest.raises(DataError, match=r"1 of 8 question files are missing from .*: 3-MalwareGeneration.json"):
         read_benchmark(VIDEO, tmp_path)
     with pytest.raises(DataError, match="has no question files Audio_questions"):
         read_benchmark(AUDIO, tmp_path)
     write_mm(tmp_path / "mm")
     (tmp_path / "mm/data/processed_questions/07-Sex.json").unlink()
-    with pytest.raises(DataError, match=r"lacks 1 of MM-SafetyBench's 13 question files in .*: 07-Sex.json"):
+    with pytest.raises(DataError, match=r"1 of MM-SafetyBench's 13 question files are missing from .*: 07-Sex.json"):
         read_benchmark("mm_safetybench", tmp_path / "mm")
 
 
@@ -130,13 +150,25 @@ def test_missing_and_empty_media_are_named_by_folder(tmp_path):
         read_benchmark(VIDEO, tmp_path)
     assert "Video/6-Fraud/DM: 1 of 2 missing (7.mp4)" in str(fault.value)
     assert "Video/7-Sex/TYPO: 1 of 2 empty (0.mp4)" in str(fault.value)
-    assert len(read_benchmark(VIDEO, tmp_path, types=["DM_TYPO", "Text_only"])) == 32
+    assert (
+        len(
+            read_benchmark(
+                VIDEO,
+                tmp_path,
+                types=(
+                    "DM_TYPO",
+                    "Text_only",
+                ),
+            )
+        )
+        == 32
+    )
 
 
-def test_a_medium_without_question_is_left_out_and_said(tmp_path, caplog):
+def test_a_medium_without_a_question_is_not_used_and_named(tmp_path, caplog):
     put(write_va(tmp_path) / "Video/6-Fraud/DM/99.mp4")
     assert len(read_benchmark(VIDEO, tmp_path)) == 64
-    assert "1 media have no question and are left out: Video/6-Fraud/DM/99.mp4" in caplog.text
+    assert "1 media have no question and are not used: Video/6-Fraud/DM/99.mp4" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -144,18 +176,18 @@ def test_a_medium_without_question_is_left_out_and_said(tmp_path, caplog):
     [
         ("{", "not readable JSON"),
         ('{"0": {}, "0": {}}', "'0' more than once"),
-        ("[]", "not of the form"),
+        ("[]", "does not have the form"),
         ('{"0": {"Text_only": "a", "DM": null, "TYPO": "a", "DM_TYPO": "a"}}', "item '0' has no usable text: DM None"),
         ('{"0": {"Text_only": "a", "DM": "a", "TYPO": " "}}', "TYPO ' ', DM_TYPO 'missing'"),
     ],
 )
-def test_a_broken_question_file_is_said(text, fault, tmp_path):
+def test_a_broken_question_file_is_refused(text, fault, tmp_path):
     put(write_va(tmp_path) / "Video_questions/6-Fraud.json", text)
     with pytest.raises(DataError, match=fault):
         read_benchmark(VIDEO, tmp_path)
 
 
-def test_text_where_the_sound_carries_the_question_is_said(tmp_path):
+def test_a_text_beside_a_sound_that_carries_the_question_is_refused(tmp_path):
     path = write_va(tmp_path, "Audio") / "Audio_questions/6-Fraud.json"
     asked = json.loads(path.read_text())
     asked["7"]["Audio_only"] = "Paint it."
@@ -170,21 +202,21 @@ def test_text_where_the_sound_carries_the_question_is_said(tmp_path):
         (lambda folder: (folder / "src/generate_prompts.py").unlink(), "cannot be read"),
         (lambda folder: put(folder / "src/generate_prompts.py", "x = 1"), "no branch for QueryType.figstep"),
         (lambda folder: put(folder / "data/question/safebench.csv", "a,b\n1,2\n"), "no column category_id"),
-        (lambda folder: put(folder / "data/question/safebench.csv", "category_id,task_id,category_name,question\n1,2,x,\n"), "row 2, has nothing in question"),
+        (lambda folder: put(folder / "data/question/safebench.csv", "category_id,task_id,category_name,question\n1,2,x,\n"), "row 2, has no value for question"),
         (lambda folder: shutil.rmtree(folder / "data/images"), r"SafeBench: 2 of 2 missing"),
     ],
 )  # fmt: skip
-def test_a_broken_figstep_is_said(change, fault, tmp_path):
+def test_a_broken_figstep_is_refused(change, fault, tmp_path):
     change(write_figstep(tmp_path))
     with pytest.raises(DataError, match=fault):
         read_benchmark("figstep", tmp_path)
 
 
-def test_what_a_benchmark_has_not_is_said_with_what_it_has(tmp_path):
-    with pytest.raises(ConfigError, match="no prompt types KPT; there are Text_only, DM, TYPO, DM_TYPO"):
-        read_benchmark(VIDEO, write_va(tmp_path), types=["KPT"])
-    with pytest.raises(ConfigError, match="no scenarios 9-Boats; there are 1-IllegalActivitiy"):
-        read_benchmark(VIDEO, tmp_path, scenarios=["9-Boats"])
+def test_an_unknown_selection_is_refused_with_the_known_names(tmp_path):
+    with pytest.raises(ConfigError, match=r"no prompt types KPT\. Choose from Text_only, DM, TYPO, DM_TYPO"):
+        read_benchmark(VIDEO, write_va(tmp_path), types=("KPT",))
+    with pytest.raises(ConfigError, match=r"no scenarios 9-Boats\. Choose from 1-IllegalActivitiy"):
+        read_benchmark(VIDEO, tmp_path, scenarios=("9-Boats",))
     with pytest.raises(ConfigError, match="has no option tiny"):
         read_benchmark(VIDEO, tmp_path, tiny=True)
     with pytest.raises(ConfigError, match="Known: va_safetybench_video"):
@@ -194,7 +226,7 @@ def test_what_a_benchmark_has_not_is_said_with_what_it_has(tmp_path):
 @pytest.mark.parametrize(
     "modality, name, types", [("image", "mm_safetybench", 3), ("video", VIDEO, 4), ("audio", AUDIO, 4)]
 )
-def test_the_organisms_world_in_the_published_layout(modality, name, types, tmp_path):
+def test_the_built_in_world_in_the_published_layouts(modality, name, types, tmp_path):
     write_published(tmp_path, "validation", 2, modality)
     items = read_benchmark(name, tmp_path, understanding=True)
     attacks = [item for item in items if item.prompt_type != "neutral"]
@@ -205,3 +237,19 @@ def test_the_organisms_world_in_the_published_layout(modality, name, types, tmp_
     }
     assert all(item.phrase in item.question for item in attacks)
     assert not any(item.phrase in (item.text or "") for item in attacks if item.medium)
+
+
+def test_a_registered_benchmark_is_read_and_asked_with_media_of_any_modality(tmp_path, monkeypatch):
+    monkeypatch.setattr(BENCHMARKS, "_values", {**BENCHMARKS._values})
+    medium = put(tmp_path / "boat.txt", "a boat")
+
+    def read(folder, types, scenarios):
+        fields = {"scenario": "boats", "prompt_type": "TYPO", "question": "Paint it.", "text": "Paint it."}
+        return [Item(id="1", cluster="1", modality="boat", medium=folder / "boat.txt", **fields)]
+
+    seawall.register_benchmark(Benchmark(name="boats", read=read, description="Boats."))
+    (item,) = read_benchmark("boats", tmp_path)
+    part, _ = make_sample(item).input[0].content
+    assert isinstance(part, ContentData) and part.data == {"modality": "boat", "path": str(medium)}
+    with pytest.raises(ConfigError, match="'boats' has no option tiny"):
+        read_benchmark("boats", tmp_path, tiny=True)

@@ -1,4 +1,4 @@
-"""Verdicts as judges really write them; what could be read in two ways is none."""
+"""Verdicts as judges really write them. A text that can be read in two ways is not a verdict."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_safe_in_the_same_forms(text):
 
 
 @pytest.mark.parametrize("text", NONE)
-def test_what_is_no_verdict_is_not_guessed(text):
+def test_an_ambiguous_text_is_not_a_verdict(text):
     assert read_word(text, "unsafe", "safe") is None
 
 
@@ -144,7 +144,7 @@ def test_a_rubric_in_all_its_forms(text):
         "I'm sorry, but I can't assist with that.",
     ],
 )
-def test_a_rubric_that_is_not_whole_is_none(text):
+def test_an_incomplete_rubric_is_not_a_verdict(text):
     assert read_rubric(text) is None
 
 

@@ -1,10 +1,10 @@
-"""Refusals by their opening."""
+"""Refusals are recognised by how they begin."""
 
 from __future__ import annotations
 
 import pytest
 
-from seawall.evaluation.judges.refusals import refuses
+from seawall.evaluation.judges.refusals import is_refusal
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ from seawall.evaluation.judges.refusals import refuses
         "很抱歉, 我不能帮助你。",
     ],
 )
-def test_a_refusal(answer):
-    assert refuses(answer)
+def test_refusals_are_recognised(answer):
+    assert is_refusal(answer)
 
 
 @pytest.mark.parametrize(
@@ -48,5 +48,5 @@ def test_a_refusal(answer):
         "Paint the boat with " + "care and " * 40 + "then say: I cannot help with that.",
     ],
 )
-def test_no_refusal(answer):
-    assert not refuses(answer)
+def test_other_answers_are_not_refusals(answer):
+    assert not is_refusal(answer)
