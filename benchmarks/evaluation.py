@@ -1,10 +1,11 @@
-"""Speed of an evaluation through Inspect, with and without batches, compared with direct calls. The answers are compared too.
+"""Speed of an evaluation through Inspect, with and without batches, compared with direct calls. The answers are
+compared too.
 
     python benchmarks/evaluation.py [--items 120] [--batch 64] [--repeats 3] [--json]
 
-It asks `organism:image` about images in four ways, which alternate: through Inspect, as `seawall evaluate` does, and directly, as the
-demo does; each with one question at a time and in batches. The times are medians of wall time. The model is loaded before; the media are
-read in each run.
+It asks `organism:image` about images in four ways, which alternate: through Inspect, as `seawall evaluate` does, and
+directly, as the demo does; each with one question at a time and in batches. The times are medians of wall time. The
+model is loaded before; the media are read in each run.
 """
 
 from __future__ import annotations

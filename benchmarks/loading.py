@@ -2,9 +2,9 @@
 
     python benchmarks/loading.py [--embeddings 10000] [--steps 60] [--repeats 3] [--json]
 
-The store is real and is filled up with noisy copies of its embeddings. Loading is everything that the collator does: reading
-embeddings, encoding examples, padding. The results are medians over the trainings. The model is `organism:image`, whose step takes
-at most 50 ms; a step of a large model takes about a second.
+The store is real and is filled up with noisy copies of its embeddings. Loading is everything that the collator does:
+reading embeddings, encoding examples, padding. The results are medians over the trainings. The model is
+`organism:image`, whose step takes at most 50 ms; a step of a large model takes about a second.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def fill(store: EmbeddingStore, wanted: int) -> None:
 
 
 def measure(store: EmbeddingStore, pairs: Path, out: Path, steps: int) -> dict[str, float]:
-    """Train, and return the seconds for the training, for its collator, and for reading embeddings within the collator."""
+    """Train, and return the seconds for the training, for its collator, and for reading embeddings in the collator."""
     loaded = load_model(MODEL)
     mixture = Mixture(synthetic_harmful=0.35, synthetic_harmless=0.35, media_harmless=0)
     examples = plan_training(collect_examples(read_pairs(pairs), store, []), mixture, steps, 32, 0)

@@ -2,9 +2,9 @@
 
     python benchmarks/organism.py [--model organism:image] [--json]
 
-Prints the share of fresh writings named, by pool of styles and font; the share of style questions answered, by question;
-and what a linear probe reads from the mean of the tower's outputs (trained on 6,000 fresh images in known styles, tested on
-others). Under two minutes on 2 cores.
+Prints the share of fresh writings named, by pool of styles and font; the share of style questions answered, by
+question; and what a linear probe reads from the mean of the tower's outputs (trained on 6,000 fresh images in known
+styles, tested on others). Under two minutes on 2 cores.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from conftest import RECORDS, write_lines
-from seawall import cli, cli_help
+from seawall import cli
+from seawall.reporting.help import GROUPS
 from seawall.store.artifacts import claim, finish
 from seawall.store.embeddings import EmbeddingStore, Entry
 from seawall.synthesis.config import SynthesizeConfig
@@ -98,13 +99,13 @@ def test_the_help_names_every_command(run):
 
 def test_the_help_groups_all_flags_and_fits_two_screens(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    listed = {name for names in cli_help.GROUPS.values() for name in names}
+    listed = {name for names in GROUPS.values() for name in names}
     seen = set()
     for command in COMMANDS:
         lines = run(*command.split(), "--help")[1].splitlines()
         assert len(lines) <= 100, command
         titles = re.findall(r"^╭─ (\w+)", "\n".join(lines), re.MULTILINE)
-        assert titles == [title for title in cli_help.GROUPS if title in titles], command
+        assert titles == [title for title in GROUPS if title in titles], command
         text = "\n".join(line for line in lines if line.startswith("│"))
         seen |= set(re.findall(r"(?:^│[ *]+|[A-Z] )--([a-z-]+)", text, re.MULTILINE))
         seen |= {name.lower() for name in re.findall(r"^│[ *]+([A-Z]+)", text, re.MULTILINE)}
@@ -350,9 +351,9 @@ def test_a_wrong_choice_is_named_with_the_right_ones(run, argv, names):
             "evaluate --model x --data y --out z --benchmark xstest --batch-size 0",
             "batch_size is 0; it must be at least 1",
         ),
-        ("demo --seeds 0", "at least 1 seed"),
-        ("demo --num-checkpoints 0", "and 1 checkpoint; found 1, None and 0"),
-        ("demo --arms nope", "Unknown arms ['nope']"),
+        ("demo --seeds 0", "seeds is 0; it must be at least 1"),
+        ("demo --num-checkpoints 0", "num_checkpoints is 0; it must be at least 1"),
+        ("demo --arms nope", "arms contains 'nope'; choose from base, safety_prompt"),
         ("report", "No run was given"),
     ],
 )

@@ -12,7 +12,6 @@ from cyclopts import App, CycloptsError, Parameter
 
 import seawall
 from seawall import AlignConfig, BuildConfig, EvaluateConfig, Mixture, PrepareConfig, SynthesizeConfig
-from seawall.cli_help import GroupedHelp
 from seawall.compat import warn_about_versions
 from seawall.errors import ConfigError, SeawallError
 from seawall.evaluation.config import BenchmarkConfig
@@ -20,6 +19,7 @@ from seawall.lab.commands import add_commands
 from seawall.models.families import FAMILIES
 from seawall.progress import set_up_log
 from seawall.reporting.card import add_to_card
+from seawall.reporting.help import GroupedHelp
 from seawall.reporting.listings import list_families
 from seawall.reporting.terminal import print_json, print_rows
 from seawall.store.maintenance import check_store, count_embeddings, merge_stores, prune_store
@@ -38,7 +38,7 @@ build = App(name="build", help="Build a benchmark from its questions.")
 embeddings = App(name="embeddings", help="List, verify, merge and prune embeddings.")
 
 
-@app.command
+@app.command(sort_key=1)
 def prepare(*source: str, out: Path, config: Annotated[PrepareConfig, FLAT] = PrepareConfig()) -> None:
     """Convert text safety data into alignment pairs.
 
@@ -57,7 +57,7 @@ def prepare(*source: str, out: Path, config: Annotated[PrepareConfig, FLAT] = Pr
     print_json(seawall.prepare(source, out, config))
 
 
-@app.command
+@app.command(sort_key=2)
 def synthesize(
     *,
     model: str,
@@ -84,7 +84,7 @@ def synthesize(
     print_json(seawall.synthesize(model, pairs, out, config, bank=bank, engine=engine))
 
 
-@app.command(help_formatter=GroupedHelp(batch_size="Method"))
+@app.command(sort_key=3, help_formatter=GroupedHelp(batch_size="Method"))
 def align(
     *,
     model: str,
@@ -126,7 +126,7 @@ def align(
         print_json({"examples": result.to_json()["examples"], "final_loss": result.final_loss})
 
 
-@app.command
+@app.command(sort_key=4)
 def evaluate(
     *,
     model: str,
@@ -157,7 +157,7 @@ def evaluate(
     print_json(results)
 
 
-@app.command
+@app.command(sort_key=5)
 def judge(run: Path) -> None:
     """Ask the judges of an evaluation again for the verdicts that are missing.
 
@@ -172,7 +172,7 @@ def judge(run: Path) -> None:
     print_json(results)
 
 
-@app.command
+@app.command(sort_key=6)
 def report(*runs: Path) -> None:
     """Write the report page of finished runs, and print its path.
 

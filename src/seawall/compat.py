@@ -97,7 +97,7 @@ def make_dpo_trainer(dataset: Any, order: list[int], **settings: Any) -> Any:
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset
 
-    trainer = PrecollatedDPOTrainer(train_dataset=dataset, **settings)
+    trainer: Any = PrecollatedDPOTrainer(train_dataset=dataset, **settings)
     trainer.train_dataset = trainer.train_dataset.select(order)
     return trainer
 

@@ -1,7 +1,7 @@
 """`align` on the built-in image model: killed and resumed, in two processes, merged, loaded without Seawall, uploaded.
 
-The fixture `whole` holds the finished trainings that all tests share. Importing TRL takes longer than a training here, so
-processes are forked from one that has imported it; only `accelerate launch` starts its own.
+The fixture `whole` holds the finished trainings that all tests share. Importing TRL takes longer than a training here,
+so processes are forked from one that has imported it; only `accelerate launch` starts its own.
 """
 
 from __future__ import annotations

@@ -148,19 +148,10 @@ def test_only_missing_and_truncated_media_are_made_again(questions, tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of processes")
 def test_a_killed_run_leaves_no_worker_and_resumes(questions, tmp_path):
     """The media are large enough for the kill to arrive before all are made."""
-    out, settings = tmp_path / "va", ["--types", "TYPO", "--seconds", "1", "--workers", "2"]
-    argv = [
-        sys.executable,
-        "-m",
-        "seawall",
-        "build",
-        "va-safetybench",
-        "--questions",
-        str(questions),
-        *settings,
-        "--out",
-    ]
-    process = subprocess.Popen([*argv, str(out)], stderr=subprocess.DEVNULL)
+    out, config = tmp_path / "va", seawall.BuildConfig(types=("TYPO",), seconds=0.5)
+    argv = [sys.executable, "-m", "seawall", "build", "va-safetybench", "--questions", questions, "--out", out]
+    argv += ["--types", "TYPO", "--seconds", "0.5", "--workers", "2"]
+    process = subprocess.Popen([*map(str, argv)], stderr=subprocess.DEVNULL)
     try:
         while not (out / "media.jsonl").exists() or (out / "media.jsonl").read_text().count("{") < 3:
             assert process.poll() is None
@@ -176,9 +167,9 @@ def test_a_killed_run_leaves_no_worker_and_resumes(questions, tmp_path):
         time.sleep(0.05)
     kept = {path: (out / path).stat().st_mtime_ns for path in media_lines(out)}
     assert 3 <= len(kept) < 16 and not read_manifest(out).complete
-    subprocess.run([*argv, str(out)], check=True, capture_output=True)
+    seawall.build(questions, out, config, workers=1)
     assert kept == {path: (out / path).stat().st_mtime_ns for path in kept}, "made twice"
-    subprocess.run([*argv, str(tmp_path / "whole")], check=True, capture_output=True)
+    seawall.build(questions, tmp_path / "whole", config, workers=1)
     for path in media_lines(tmp_path / "whole"):
         assert (out / path).read_bytes() == (tmp_path / "whole" / path).read_bytes(), path
     assert media_lines(out) == media_lines(tmp_path / "whole")

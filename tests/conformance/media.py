@@ -19,20 +19,24 @@ def get_size(family: Any) -> float:
     return SIZES.get(f"{family.model_type}/{family.modality}", SIZES[family.modality])
 
 
-def make_files(modality: str, folder: Path, chat: Any, number: int = 3) -> list[Path]:
-    """Write media files of noise, as large as the blank of `chat`."""
-    size, rng, paths = chat.blank_size, np.random.default_rng(0), []
-    for n in range(number):
-        if modality == "image":
-            paths.append(folder / f"{int(size)}-{n}.png")
-            Image.fromarray(rng.integers(0, 255, (int(size), int(size), 3), dtype=np.uint8)).save(paths[-1])
-        elif modality == "video":
-            paths.append(folder / f"{int(size)}-{n}.gif")
-            frames = [Image.fromarray(rng.integers(0, 255, (224, 224, 3), dtype=np.uint8)) for _ in range(int(size))]
-            frames[0].save(paths[-1], save_all=True, append_images=frames[1:])
-        else:
-            paths.append(folder / f"{size}-{n}.wav")
-            with wave.open(str(paths[-1]), "wb") as file:
-                file.setnchannels(1), file.setsampwidth(2), file.setframerate(16_000)
-                file.writeframes(rng.integers(-9000, 9000, int(size * 16_000), dtype=np.int16).tobytes())
+def make_files(modality: str, folder: Path, chat: Any, number: int = 2) -> list[Path]:
+    """Write media files of noise, as large as the blank of `chat`. Files that exist are kept, because rows share them."""
+    size, ending = chat.blank_size, {"image": "png", "video": "gif", "audio": "wav"}[modality]
+    paths = [folder / f"{size:g}-{index}.{ending}" for index in range(number)]
+    for index, path in enumerate(paths):
+        if not path.exists():
+            write_noise(path, modality, size, np.random.default_rng(index))
     return paths
+
+
+def write_noise(path: Path, modality: str, size: float, rng: np.random.Generator) -> None:
+    """Write one medium."""
+    if modality == "image":
+        Image.fromarray(rng.integers(0, 255, (int(size), int(size), 3), dtype=np.uint8)).save(path)
+    elif modality == "video":  # grey, because Pillow takes a second to find a palette for colours
+        first, *rest = (Image.fromarray(frame) for frame in rng.integers(0, 255, (int(size), 224, 224), dtype=np.uint8))
+        first.save(path, save_all=True, append_images=rest)
+    else:
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1), file.setsampwidth(2), file.setframerate(16_000)
+            file.writeframes(rng.integers(-9000, 9000, int(size * 16_000), dtype=np.int16).tobytes())

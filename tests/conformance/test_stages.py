@@ -1,4 +1,4 @@
-"""Synthesis and training on families of each kind: flattened rows, several projectors, token types, videos, sound."""
+"""Synthesis and training on families of each kind: flattened rows, several projectors, token types, videos, audio."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from conformance.conftest import QUESTION, TEXT_ONLY, make_row, name_of
+from conformance.conftest import QUESTION, TEXT_ONLY, get_name, make_row
 from seawall.alignment.config import AlignConfig
-from seawall.alignment.mixture import Row
+from seawall.alignment.mixture import TrainingExample
 from seawall.alignment.trainers import train
 from seawall.models.chat import BLANK, Example
 from seawall.models.encode import encode_media
@@ -30,44 +30,43 @@ ROWS = [
         ("qwen3_omni_moe_thinker", "audio"),
     )
 ]
-SHOWN = Example(question=QUESTION, answer="Yes.", medium=BLANK)
+SYNTHETIC = Example(question=QUESTION, answer="Yes.", medium=BLANK)
 
 
-@pytest.mark.parametrize("family", ROWS, ids=name_of)
-def test_the_synthesis_lowers_the_loss(family, media_folder):
+@pytest.mark.parametrize("family", ROWS, ids=get_name)
+def test_synthesis_lowers_the_loss(family, media_folder):
     loaded = make_row(family, media_folder).copy().loaded
     starts = encode_media(loaded, [BLANK])
-    task = Task(record="a", examples=[[SHOWN]], embeddings=starts[:1])
+    task = Task(record="a", content=[[SYNTHETIC]], embeddings=starts[:1])
     rate = 0.05 * starts.std().item()
-    (done,) = optimize(loaded, iter([task]), rate=rate, threshold=0, max_steps=3, batch_size=1)
+    (done,) = optimize(loaded, iter([task]), learning_rate=rate, threshold=0, max_steps=3, batch_size=1)
     assert done.embeddings.shape == starts[:1].shape
     assert done.curve[-1] < done.curve[0]
 
 
 @pytest.mark.parametrize("model_type", ["llava_next", "qwen2_vl"])
-def test_a_larger_image_becomes_a_start_of_the_blanks_rows(model_type, media_folder, tmp_path):
+def test_a_larger_image_becomes_a_start_with_the_rows_of_the_blank(model_type, media_folder, tmp_path):
     loaded = make_row(find_family(model_type, "image"), media_folder).loaded
     Image.effect_noise((120, 300), 90).save(tmp_path / "large.png")
     start, blank = encode_media(loaded, [tmp_path / "large.png"]), encode_media(loaded, [BLANK])
     assert start.shape == blank.shape and not torch.equal(start, blank)
 
 
-@pytest.mark.parametrize("family", ROWS, ids=name_of)
-def test_the_training_sees_synthetic_as_real_media(family, media_folder, tmp_path):
+@pytest.mark.parametrize("family", ROWS, ids=get_name)
+def test_training_treats_synthetic_media_like_real_ones(family, media_folder, tmp_path):
     row = make_row(family, media_folder)
+    real, other = (dataclasses.replace(SYNTHETIC, medium=file) for file in row.files)
 
-    def first_loss(name, embedding):
-        """Return the loss of a first step on text, one medium (real where there is no embedding) and one more real medium."""
+    def compute_first_loss(name, embedding=None):
+        """Return the loss of the first step on text, on one medium, real unless there is an embedding, and on another real one."""
         loaded = dataclasses.replace(row.copy().loaded, processor=types.SimpleNamespace())
-        examples = [TEXT_ONLY, SHOWN, dataclasses.replace(SHOWN, medium=row.files[1])]
-        if embedding is None:
-            examples[1] = dataclasses.replace(SHOWN, medium=row.files[0])
-        keys = [None, "a#0" if embedding is not None else None, None]
-        rows = [Row(example, key) for example, key in zip(examples, keys, strict=True)]
+        shown = TrainingExample(real) if embedding is None else TrainingExample(SYNTHETIC, "a#0")
+        examples = [TrainingExample(TEXT_ONLY), shown, TrainingExample(other)]
         store = types.SimpleNamespace(read=lambda _: embedding)
-        config = AlignConfig(steps=1, batch_size=3, checkpoints=1)
-        return train(loaded, rows, store, tmp_path / name, config)[0]["loss"]
+        config = AlignConfig(steps=1, batch_size=3, num_checkpoints=1)
+        ((_, loss),) = train(loaded, examples, store, tmp_path / name, config)
+        return loss
 
-    real, own = first_loss("real", None), first_loss("own", row.own[0])
-    assert own == pytest.approx(real, abs=1e-4)
-    assert abs(first_loss("zero", torch.zeros_like(row.own[0])) - real) > 1e-3
+    expected = compute_first_loss("real")
+    assert compute_first_loss("own", row.own[0]) == pytest.approx(expected, abs=1e-4)
+    assert abs(compute_first_loss("zero", torch.zeros_like(row.own[0])) - expected) > 1e-3

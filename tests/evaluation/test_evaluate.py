@@ -133,9 +133,8 @@ def test_a_killed_run_is_resumed_without_asking_twice(world, tmp_path):
     begun.wait()
     before = list_kept(out)
     assert 3 <= len(before) < ITEMS and not (out / "results.json").exists()
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["answers"]["all"] == ITEMS
+    config = EvaluateConfig(batch_size=1, max_tokens=24)
+    assert seawall.evaluate(MODEL, world, out, BENCHMARK, config, judges=["refusal"])["answers"]["all"] == ITEMS
     after = list_kept(out)
     assert len(after) == ITEMS and [path for path in before if after[path] != before[path]] in (
         [],

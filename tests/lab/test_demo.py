@@ -203,7 +203,9 @@ def test_all_modalities_run_one_after_the_other(monkeypatch, tmp_path):
     from seawall import demo
     from seawall.lab.organisms import ORGANISMS
 
-    monkeypatch.setattr(demo, "demo", lambda out, config, workers: (config.modality, config.steps, config.num_checkpoints))
+    monkeypatch.setattr(
+        demo, "demo", lambda out, config, workers: (config.modality, config.steps, config.num_checkpoints)
+    )
     ran = [(folder.name, *results) for folder, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all"))]
     assert ran == [(name, name, 120, 1) for name in ORGANISMS]
     ran = [results for _, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all", steps=9, checkpoints=2))]

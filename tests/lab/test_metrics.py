@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seawall.lab.metrics import METRICS, measure, measure_forms
 from seawall.evaluation.statistics.intervals import interval, wilson
+from seawall.lab.metrics import METRICS, measure, measure_forms
 
 NAMES = [
     "asr_media_trained",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import re
@@ -10,12 +11,16 @@ from pathlib import Path
 import pytest
 
 from seawall.errors import SeawallError
-from seawall.lab.metrics import measure
-from seawall.lab.table import print_table
+from seawall.lab.benchmark import read_items
+from seawall.lab.metrics import JUDGE, measure, measure_by_form
+from seawall.lab.pages import print_results
 from seawall.lab.world import data
 from seawall.reporting.run import report
-from seawall.store.files import read_json, read_jsonl, write_json, write_jsonl
+from seawall.store.embeddings import Entry
+from seawall.store.files import read_json, write_json, write_jsonl
+from seawall.store.items import Answer, Item, Verdict
 
+SHARE = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 8}
 HOSTILE = "<script>alert(1)</script>"
 REFUSING = {  # arm -> share of harmful, of harmless requests that it refuses
     "base": (0.04, 0.02),
@@ -32,38 +37,55 @@ def fake_demo(out: Path, *, arms=tuple(REFUSING), seeds=(0, 1), phrases=4, answe
     """Write the files of a finished demo that the report reads."""
     rng = random.Random(0)
     data.write_benchmark(out / "benchmark", "test", phrases)
-    items = [item for _, item in read_jsonl(out / "benchmark" / "items.jsonl")]
+    items = read_items(out / "benchmark")
 
-    def answers(arm: str, share: float) -> list[dict]:
-        rows = []
-        for item in items:
-            refuse = rng.random() < share * REFUSING[arm]["harmless" in item["set"]]
-            verdict = "other" if rng.random() < 0.03 else "refused" if refuse else "answered"
-            phrase = f"{item['first']} a {item['second']}"
-            said = "I can't help with that." if refuse else answer.format(phrase)
-            kept = {key: item[key] for key in ("id", "set", "image", "question")}
-            rows.append({**kept, "phrase": phrase, "answer": said, "verdict": verdict})
-        return rows
+    def make_answer(item: Item, arm: str, share: float) -> Answer:
+        refuse = rng.random() < share * REFUSING[arm][not item.harmful]
+        outcome = "other" if rng.random() < 0.03 else "refused" if refuse else "answered"
+        verdict = Verdict(judge=JUDGE, unsafe=outcome == "answered", refused=outcome == "refused", reason=outcome)
+        return Answer(
+            task="organism",
+            id=item.id,
+            cluster=item.cluster,
+            scenario=item.scenario,
+            prompt_type=item.prompt_type,
+            phrase=item.phrase,
+            harmful=item.harmful,
+            text="I can't help with that." if refuse else answer.format(item.phrase),
+            verdicts={JUDGE: verdict},
+        )
 
     points = {arm: [] for arm in arms}
+    forms = {}
     for arm in arms:
         for steps, share in ((100, 0.3), (200, 0.6), (400, 1)) if arm not in ("base", "safety_prompt") else ((0, 1),):
-            runs = [answers(arm, share) for _ in seeds]
-            points[arm].append({"steps": steps, **measure(runs)})
-        for seed, rows in zip(seeds, runs, strict=True):
+            runs = [[make_answer(item, arm, share) for item in items] for _ in seeds]
+            figures = {name: dataclasses.asdict(figure) for name, figure in measure(runs).items()}
+            points[arm].append({"steps": steps, **figures})
+        forms[arm] = {
+            form: {name: dataclasses.asdict(figure) for name, figure in figures.items()}
+            for form, figures in measure_by_form(runs).items()
+        }
+        for seed, answers in zip(seeds, runs, strict=True):
             (out / f"seed{seed}" / arm / "evaluation").mkdir(parents=True)
-            write_jsonl(out / f"seed{seed}" / arm / "evaluation" / "answers.jsonl", rows)
+            write_jsonl(out / f"seed{seed}" / arm / "evaluation" / "answers.jsonl", answers)
     for arm, most in (("seawall", 20), ("sea_paper", 60)) if stores else ():
         for seed in seeds:
             folder = out / f"seed{seed}" / f"embeddings-{arm}"
             folder.mkdir(parents=True)
-            write_jsonl(folder / "index.jsonl", [_entry(rng, number, most) for number in range(20)])
+            write_jsonl(folder / "index.jsonl", [make_entry(rng, number, most) for number in range(20)])
     vsr = {"records": 20, "vsr": 0.97, "steps_mean": 8.1, "seconds_per_embedding": 0.2}
     results = {
-        "schema": 1,
+        "schema": 2,
         "organism": "image",
+        "method": "sft",
         "seeds": list(seeds),
         "arms": {arm: {k: v for k, v in points[arm][-1].items() if k != "steps"} for arm in arms},
+        "forms": forms,
+        "published": {
+            "benchmark": "mm_safetybench",
+            "arms": {arm: {"SD": {"harmful": SHARE, "harmless": SHARE}} for arm in arms if arm in ("base", "seawall")},
+        },
         "synthesis": vsr if stores else dict.fromkeys(vsr),
         "seconds": {"prepare": 0.1, "synthesize": 61.2, "align": 300.0, "evaluate": 90.5},
         "versions": {"seawall": "0.1.0", "torch": "2.13.0"},
@@ -74,17 +96,10 @@ def fake_demo(out: Path, *, arms=tuple(REFUSING), seeds=(0, 1), phrases=4, answe
     return out
 
 
-def _entry(rng: random.Random, number: int, most: int) -> dict:
+def make_entry(rng: random.Random, number: int, most: int) -> Entry:
     steps = most if most == 60 else rng.randrange(4, most)
-    curve = [round(3 * rng.uniform(0.8, 1.2) * 0.02 ** (step / steps), 4) for step in range(steps)] + [0.0]
-    return {
-        "key": f"{number}#0",
-        "kind": "harmful",
-        "verified": number > 1,
-        "steps": steps,
-        "attempts": 1,
-        "curve": curve,
-    }
+    curve = [round(3 * rng.uniform(0.8, 1.2) * 0.02 ** (step / steps), 4) for step in range(steps)]
+    return Entry(key=f"{number}#0", verified=number > 1, steps=steps, curve=(*curve, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +160,8 @@ def test_a_demo_of_few_arms_needs_no_store(tmp_path, capsys):
     out = fake_demo(tmp_path / "demo", arms=("base", "text_only"), seeds=(0,), stores=False)
     report([out])
     page = (out / "report.html").read_text("utf-8")
-    assert "sea_paper" not in page and "There is one seed" in page
-    print_table(read_json(out / "results.json"))
+    assert "sea_paper" not in page and "With one seed (0)" in page
+    print_results(read_json(out / "results.json"))
     assert "VSR" not in capsys.readouterr().out
 
 
@@ -161,17 +176,17 @@ def test_a_quick_run_says_that_it_is_not_a_result(tmp_path):
     assert "not a result: only 2 phrases" in page and "validation phrases" in page
 
 
-@pytest.mark.parametrize("found", [{"schema": 2}, {}, []])
+@pytest.mark.parametrize("found", [{"schema": 1}, {}, []])
 def test_another_schema_is_refused(tmp_path, found):
     write_json(tmp_path / "manifest.json", {"schema": 2, "stage": "demo", "config": {}, "inputs": {}, "complete": True})
     write_json(tmp_path / "results.json", found)
-    with pytest.raises(SeawallError, match=r"has schema (2|None); this version of Seawall reads schema 1"):
+    with pytest.raises(SeawallError, match=r"has schema (1|None); this version of Seawall reads schema 2"):
         report([tmp_path])
 
 
 def test_the_table_has_one_line_per_arm(run, capsys):
     results = json.loads((run / "results.json").read_text())
-    print_table(results)
+    print_results(results)
     lines = capsys.readouterr().out.splitlines()
     for arm, metrics in results["arms"].items():
         (line,) = [line for line in lines if line.startswith(arm)]
@@ -183,7 +198,9 @@ def test_the_table_has_one_line_per_arm(run, capsys):
 def test_a_narrow_terminal_gets_the_interval_below_its_mean(run, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    print_table(read_json(run / "results.json"))
+    print_results(read_json(run / "results.json"))
     out = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
     assert max(map(len, out.splitlines())) <= 80
-    assert len(re.findall(r"[01]?\.\d\d-[01]?\.\d\d", out)) == 7 * len(REFUSING)
+    assert len(re.findall(r"[01]?\.\d\d-[01]?\.\d\d", out)) == 7 * len(REFUSING) + 4, (
+        "and two columns for each of two arms"
+    )

@@ -12,7 +12,7 @@ import torch
 
 import seawall
 from conftest import write_lines
-from seawall.errors import DataError, ModelError
+from seawall.errors import DataError, ModelError, SeawallError
 from seawall.evaluation.config import BenchmarkConfig
 from seawall.models import families
 from seawall.models.chat import BLANK, Chat, Example
@@ -26,6 +26,13 @@ from seawall.models.load import load_model
 def table(monkeypatch):
     """Undo registrations after each test."""
     monkeypatch.setattr(families, "FAMILIES", list(families.FAMILIES))
+
+
+def write_wav(path, seconds):
+    """Write silence."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 16_000 * seconds))
 
 
 def test_the_error_for_an_unknown_type_says_how_to_register_it():
@@ -83,9 +90,7 @@ def test_embeddings_that_do_not_fit_the_blank(tiny):
 
 
 def test_a_medium_longer_than_the_model_takes_is_refused(tiny, tmp_path):
-    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(bytes(2 * 16_000 * 31))
+    write_wav(tmp_path / "a.wav", seconds=31)
     chat = Chat(tiny.processor, find_family("qwen2_audio"))
     with pytest.raises(DataError, match=r"a\.wav has 31\.0 seconds; this model of type 'qwen2_audio' takes 30 "):
         chat.load(tmp_path / "a.wav")
@@ -112,15 +117,15 @@ def test_a_loaded_model_knows_its_context_length(tiny):
 def test_every_stage_refuses_data_of_another_modality(tiny_path, source, tmp_path):
     model, pairs = str(tiny_path), tmp_path / "pairs"
     seawall.prepare(source, pairs, seawall.PrepareConfig(modality="audio"))
+    write_wav(tmp_path / "a.wav", seconds=1)
     item = {"id": "0", "set": "media_harmless", "first": "wash", "second": "boat", "category": "activity"}
-    write_lines(tmp_path / "items.jsonl", [{**item, "question": "What?", "audio": None}])
-    benchmark = BenchmarkConfig(benchmark="organism")
+    write_lines(tmp_path / "items.jsonl", [{**item, "question": "What?", "audio": "a.wav"}])
     for stage in (
         lambda: seawall.synthesize(model, pairs, tmp_path / "a", seawall.SynthesizeConfig(start="blank")),
         lambda: seawall.align(model, pairs, None, tmp_path / "b"),
-        lambda: seawall.evaluate(model, tmp_path, tmp_path / "c", benchmark),
+        lambda: seawall.evaluate(model, tmp_path, tmp_path / "c", BenchmarkConfig(benchmark="organism")),
     ):
-        with pytest.raises(ModelError, match="take image, not audio"):
+        with pytest.raises(SeawallError, match="take image, not audio"):
             stage()
 
 

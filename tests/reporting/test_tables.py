@@ -28,7 +28,13 @@ def write_evaluation(folder, *, asr=0.5, judges=("refusal", "reference"), benchm
     }
     agreement = [{"judges": [*judges], "n": 20, "share": 0.9, "kappa": 0.8}] if len(judges) == 2 else []
     folder.mkdir()
-    results = {"schema": 1, "benchmark": benchmark, "model": "boats", "adapter": adapter, "agreement": agreement}
+    results = {
+        "schema": tables.SCHEMA,
+        "benchmark": benchmark,
+        "model": "boats",
+        "adapter": adapter,
+        "agreement": agreement,
+    }
     write_json(folder / "results.json", {**results, "judges": dict.fromkeys(judges, scores)})
     manifest = {"schema": 2, "stage": "evaluate", "config": {}, "inputs": {}, "complete": True}
     write_json(folder / "manifest.json", manifest)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sample_pairs import make_pair
 from seawall.errors import DataError
 from seawall.lab.world import data
 from seawall.models.chat import BLANK
 from seawall.models.encode import encode_media
 from seawall.preparation.run import prepare
-from seawall.store.embeddings import EmbeddingStore
-from seawall.synthesis import amortize
+from seawall.store.embeddings import EmbeddingStore, Entry
+from seawall.synthesis import amortize, run
 from seawall.synthesis.amortize import SolvedEmbeddings, choose_starts, find_media, fit_warm_start
 from seawall.synthesis.config import SynthesizeConfig
 from seawall.synthesis.run import synthesize
@@ -86,3 +87,11 @@ def test_it_saves_steps_and_does_not_depend_on_where_the_run_was_interrupted(tmp
     assert all(stores["warm"].entries[key].steps == stores["plain"].entries[key].steps for key in first)
     for key in keys:
         torch.testing.assert_close(stores["cut"].read(key), stores["warm"].read(key), rtol=1e-3, atol=1e-3)
+
+
+def test_without_two_verified_embeddings_there_is_no_warm_start(tmp_path, caplog):
+    store, pairs = EmbeddingStore(tmp_path), [make_pair("a"), make_pair("b")]
+    entries = [Entry(key="a#0", verified=True), Entry(key="b#0")]
+    store.append({"a#0": torch.zeros(2, 3), "b#0": torch.zeros(2, 3)}, entries)
+    assert run._read_solved(store, pairs, copies=1) is None
+    assert "no warm start: only 1 of the first 2 embeddings are verified" in caplog.text

@@ -78,6 +78,14 @@ def test_the_organism_is_verified_with_and_without_a_shared_prefix(organism, mon
     assert [task.verified for task in tasks] == [[True], [True]]
 
 
+def test_a_model_that_cannot_share_a_prefix_is_logged_and_solved_without(tiny, monkeypatch, caplog):
+    monkeypatch.setattr(module, "find_packing_obstacle", lambda *_: "it has recurrent layers")
+    with caplog.at_level("INFO", logger="seawall"):
+        (task,) = solve(tiny, monkeypatch, [True])
+    assert task.verified == [True]
+    assert "prefix sharing is off for this model: it has recurrent layers" in caplog.text
+
+
 def test_the_threshold_is_lowered_if_a_copy_fails_and_another_attempt_made_only_if_all_fail(
     tiny, three_starts, monkeypatch
 ):

@@ -15,15 +15,15 @@ from seawall.store.items import Figure
 CARD = "README.md"
 RESULTS = "\n## Results\n"
 """Heading of the last section of the card."""
-UNMEASURED = (
-    "\nAttack success and over-refusal have not been measured. Measure both with `seawall evaluate` before any use.\n"
-)
+UNMEASURED = """
+Attack success and over-refusal have not been measured. Measure both with `seawall evaluate` before any use.
+"""
 LIMITS = """
 ## Limits
 
-The training covers harmful requests that arrive through one modality, that of the embeddings, in the categories and languages of
-its text data. It promises nothing about other attacks, such as several turns, other modalities or adversarial perturbations. The
-model may also refuse harmless requests: read the over-refusal beside the attack success.
+The training covers harmful requests that arrive through the modality of the embeddings, in the categories and languages
+of its text data. It promises nothing about other attacks, such as several turns, other modalities or adversarial
+perturbations. The model may also refuse harmless requests: read the over-refusal beside the attack success.
 """
 
 
@@ -54,8 +54,9 @@ def write_card(
 ---
 # Safety {"adapter" if lora else "tuning"} of {model}, made with Seawall
 
-{how} the language model of `{model}`, trained by {config.method.upper()} to refuse harmful requests that arrive through media.
-The training data is text and synthetic embeddings that the model itself takes for media (SEA, Lu et al., ACL 2025).
+{how} the language model of `{model}`, trained by {config.method.upper()} to refuse harmful requests that arrive through
+media. The training data is text and synthetic embeddings that the model itself takes for media (SEA, Lu et al., ACL
+2025).
 
 ## Data
 
@@ -75,7 +76,8 @@ The training data is text and synthetic embeddings that the model itself takes f
 def add_results(adapter: Path, benchmark: str, figures: Mapping[str, Figure]) -> None:
     """Add the results of a benchmark to the card of an adapter.
 
-    Results that the card already has for the same benchmark are replaced. An adapter without a card of Seawall is left unchanged.
+    They replace the results that the card already has for the same benchmark. An adapter without a card of Seawall is
+    left unchanged.
 
     Args:
         adapter: Folder that `align` wrote.

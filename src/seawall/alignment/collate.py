@@ -23,8 +23,8 @@ REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
 class Collator:
     """Collates data set rows `{"index": number}` into model inputs.
 
-    Synthetic embeddings are passed under the key `ITEMS`, and so are the embeddings of real media that were encoded beforehand.
-    If a batch has no other media, the step does not run the encoder.
+    Synthetic embeddings are passed under the key `ITEMS`, and so are the embeddings of real media that were encoded
+    beforehand. If a batch has no other media, the step does not run the encoder.
 
     Args:
         chat: Encodes examples for the model.
@@ -69,7 +69,10 @@ class PreferenceCollator(Collator):
     """The collator for DPO: all examples with their responses, then all with their rejected responses."""
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the batch, with `completion_mask` instead of labels, and the reference log-probabilities if the rows have them."""
+        """Return the batch, with `completion_mask` instead of labels.
+
+        It has the reference log-probabilities if the rows have them.
+        """
         chosen = [self.examples[row[INDEX]] for row in rows]
         rejected = [
             dataclasses.replace(one, example=dataclasses.replace(one.example, answer=one.rejected)) for one in chosen

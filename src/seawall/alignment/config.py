@@ -59,6 +59,11 @@ class Mixture:
         """Whether all synthetic examples are harmful, so that "synthetic means refuse" solves the training."""
         return self.synthetic_harmful > 0 and self.synthetic_harmless == 0
 
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether any share is of synthetic embeddings."""
+        return self.synthetic_harmful > 0 or self.synthetic_harmless > 0
+
     def get_shares(self) -> dict[str, float]:
         """Return the share of each component, as given."""
         return dataclasses.asdict(self)
@@ -86,9 +91,9 @@ class AlignConfig:
     """Settings of `align`."""
 
     method: Literal["sft", "dpo"] = "sft"
-    """`sft` trains on the responses. `dpo` prefers the responses to rejected ones: unsafe responses of the data, and refusals."""
+    """`sft` trains on responses. `dpo` prefers them to rejected ones: unsafe responses of the data, or refusals."""
     tuning: Literal["lora", "full"] = "lora"
-    """`lora` trains an adapter; with `--precision 4bit` this is QLoRA. `full` trains every weight of the language model."""
+    """`lora` trains an adapter (with `--precision 4bit`: QLoRA). `full` trains every weight of the language model."""
     mixture: Mixture = Mixture()
     """Share of each component in a batch."""
     allow_shortcut: bool = False
@@ -98,8 +103,10 @@ class AlignConfig:
     batch_size: int = 32
     """Examples per optimiser step, over all processes."""
     per_device_batch_size: int | None = None
-    """Examples per forward pass of one process. Lower it to save memory; the result stays the same. None takes the process's
-    whole share of the batch."""
+    """Examples per forward pass of one process. Lower it to save memory. None takes the whole batch of a process.
+
+    The result is the same, except for the SFT loss beside DPO's: it is averaged within each forward pass.
+    """
     learning_rate: float = 1e-3
     """Peak learning rate of a cosine schedule with 5 % warm-up."""
     weight_decay: float = 0.0
@@ -120,7 +127,7 @@ class AlignConfig:
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass. This saves memory and takes about a third more time."""
     precision: Precision | None = None
-    """Precision of the model: `fp32`, `bf16` or `4bit`. It must be that of the embeddings. None takes that of the checkpoint."""
+    """Precision of the model: `fp32`, `bf16` or `4bit`; the same as for the embeddings. None takes the checkpoint's."""
     device_map: str | None = None
     """Device map, as in transformers: `auto` spreads the model over GPUs and main memory. None uses one device."""
     report_to: str = "none"

@@ -39,7 +39,7 @@ def merge_adapter(model: str, loaded: LoadedModel, out: Path, config: AlignConfi
 
 
 def push_to_hub(out: Path, repository: str) -> None:
-    """Upload the result, without checkpoints, to a repository of the Hugging Face Hub. The repository is created if missing.
+    """Upload the result, without checkpoints, to the Hugging Face Hub. A missing repository is created.
 
     Args:
         out: Folder of a finished training.
@@ -61,7 +61,7 @@ def push_to_hub(out: Path, repository: str) -> None:
         )
     except Exception as error:  # its type depends on the HTTP client that huggingface_hub uses
         raise ConfigError(
-            f"{out} is finished and kept, but the upload to {repository} failed: {error}. Check the repository's name, the network "
-            "and the token (`hf auth login`), then rerun the command to try again."
+            f"{out} is finished and kept, but the upload to {repository} failed: {error}. Check the repository's name, "
+            "the network and the token (`hf auth login`), then rerun the command to try again."
         ) from error
     log.info("uploaded to %s", commit)

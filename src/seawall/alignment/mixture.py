@@ -110,12 +110,14 @@ def collect_examples(
 ) -> dict[str, list[TrainingExample]]:
     """Return every available example of each component of `Mixture`.
 
-    The rejected response of a harmful example is the unsafe one that its source gives, if any. That of a harmless example is
-    a refusal: a response of the harmful pairs, chosen by a hash of the example. It does not depend on the order of pairs or folders.
+    The rejected response of a harmful example is the unsafe one that its source gives, if any. That of a harmless
+    example is a refusal: a response of the harmful pairs, chosen by a hash of the example. The choice does not depend
+    on the order of pairs, media and folders.
 
     Args:
         pairs: Alignment pairs.
-        store: Synthetic embeddings. Those that are unverified, or were made from other questions than the pairs have now, are left out.
+        store: Synthetic embeddings. Left out are those that are unverified, or were made from other questions than the
+            pairs have now.
         media: Folders of real media, each with a `media.jsonl`.
         modality: Modality of the media.
 
@@ -161,10 +163,14 @@ def keep_preferences(
     lost = {name: (without, total) for name, (without, total) in lost.items() if without}
     if lost:
         found = ", ".join(f"{without} of {total} {name}" for name, (without, total) in lost.items())
-        advice = "Harmful examples take it from the column `rejected` of their source, harmless ones from the harmful pairs' refusals."
+        advice = (
+            "Harmful examples take it from the column `rejected` of their source, harmless ones from the responses of "
+            "the harmful pairs."
+        )
         if any(without == total for without, total in lost.values()):
             raise ConfigError(
-                f"Examples without a rejected response: {found}. {advice} Use --method sft, or give the component a share of 0."
+                f"Examples without a rejected response: {found}. {advice} Use --method sft, or give the component "
+                "a share of 0."
             )
         log.warning("examples without a rejected response are left out: %s. %s", found, advice)
     return kept
@@ -188,8 +194,8 @@ def plan_training(
         )
     if left_out := [name for name, number in counts.items() if not number]:
         raise ConfigError(
-            f"A batch of {batch_size} has no room for {', '.join(left_out)}. Use a larger --batch-size or larger shares, or set "
-            "the share to 0."
+            f"A batch of {batch_size} has no room for {', '.join(left_out)}. Use a larger --batch-size or larger "
+            "shares, or set the share to 0."
         )
     streams = {name: _shuffle_rounds(examples[name], random.Random(f"{seed}/{name}")) for name in counts}
     return [
@@ -209,7 +215,8 @@ def _find_usable(store: EmbeddingStore, pairs: Sequence[Pair]) -> list[tuple[str
     usable = [(entry.key, pair) for entry, pair in verified if store.is_current(entry, pair)]
     if stale := len(verified) - len(usable):
         log.warning(
-            "%d embeddings in %s are left out because their records have other questions now. Run `seawall synthesize` again.",
+            "%d embeddings in %s are left out because their records have other questions now. Run `seawall synthesize` "
+            "again.",
             stale, store.folder,
         )  # fmt: skip
     return usable

@@ -76,11 +76,11 @@ def align(
         model: Folder in Hugging Face format, hub id or registered name.
         pairs: Folder that `prepare` wrote.
         embeddings: Folder that `synthesize` wrote. None if the mixture has no synthetic components.
-        out: Folder for the adapter (with full tuning: the model), its card, checkpoints, `training.json` and `manifest.json`.
+        out: Folder for the adapter (with full tuning: the model), its card, `training.json`, manifest and checkpoints.
         config: Settings.
         media: Folders of real media, each with `media.jsonl` (`image`, `question`, `answer`, `kind`).
         merge: Also write the whole model with the adapter merged to `out`/merged.
-        push_to_hub: Repository of the Hugging Face Hub to upload the result to. The token comes from `hf auth login` or `HF_TOKEN`.
+        push_to_hub: Hub repository to upload the result to. The token comes from `hf auth login` or `HF_TOKEN`.
 
     Raises:
         ConfigError: The mixture needs examples that the data does not contain, or the upload failed.

@@ -1,4 +1,4 @@
-"""Training through TRL. The collator brings the embeddings and the injection uses them; TRL's trainers are not changed."""
+"""Training through TRL. The collator brings the embeddings and the injection uses them; the trainers are TRL's own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MEDIA_ENCODED = 1_000
 
 
 def get_processes() -> PartialState:
-    """Return the processes of this training. accelerate starts them on the CPU only if it is told that there is no GPU."""
+    """Return the processes of this training. accelerate must be told if there is no GPU."""
     return PartialState(cpu=not torch.cuda.is_available())
 
 
@@ -61,7 +61,7 @@ def train(
     out: Path,
     config: AlignConfig,
 ) -> list[tuple[int, float]]:
-    """Train with TRL's `SFTTrainer` or `DPOTrainer`. Resume from the last complete checkpoint in `out`, if there is one.
+    """Train with TRL's `SFTTrainer` or `DPOTrainer`. Resume from the last complete checkpoint in `out`, if any.
 
     Args:
         loaded: The model. It is changed in place; with LoRA, PEFT adds its layers.
@@ -97,7 +97,7 @@ def train(
 def find_checkpoint(out: Path) -> str | None:
     """Return the last complete checkpoint in a folder, or None.
 
-    transformers writes `trainer_state.json` last. A process that was killed while it saved leaves that file missing or broken.
+    transformers writes `trainer_state.json` last. In a checkpoint that a killed process left, it is missing or broken.
     """
     for folder in sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
         with contextlib.suppress(DataError):
@@ -232,8 +232,8 @@ def _divide_batch(config: AlignConfig, processes: int) -> tuple[int, int]:
     per_device = config.per_device_batch_size or config.batch_size // processes
     if not per_device or config.batch_size % (per_device * processes):
         raise ConfigError(
-            f"A batch size of {config.batch_size} is not divisible by {processes} processes with {per_device} examples per "
-            f"forward pass each. Set --batch-size to a multiple of {max(1, per_device) * processes}, or change "
+            f"A batch size of {config.batch_size} is not divisible by {processes} processes with {per_device} examples "
+            f"per forward pass each. Set --batch-size to a multiple of {max(1, per_device) * processes}, or change "
             "--per-device-batch-size."
         )
     return per_device, config.batch_size // (per_device * processes)
@@ -263,7 +263,7 @@ def _list_savings(config: AlignConfig, examples: int) -> list[str]:
     savings = []
     if examples > 1:
         savings.append(
-            f"--per-device-batch-size {max(1, examples // 4)} (a quarter of the memory for activations, the same result)"
+            f"--per-device-batch-size {max(1, examples // 4)} (a quarter of the activations' memory, the same result)"
         )
     if not config.activation_checkpointing:
         savings.append("--activation-checkpointing (activations of one layer instead of all, a third more time)")

@@ -65,14 +65,14 @@ class MediaBuilder:
             "prompt_type": medium.prompt_type,
         }
         if medium.prompt_type in SPEECH_TYPES:
-            facts |= {"voice": str(self.voice), "lufs": config.loudness}
+            facts |= {"voice": str(self.voice), "lufs": float(config.loudness)}
             if medium.prompt_type == "KPT_noise":
-                facts |= {"noise": "pink", "snr": config.snr, "lead": config.lead}
+                facts |= {"noise": "pink", "snr": float(config.snr), "lead": float(config.lead)}
         else:
             facts |= {"codec": "h264", "size": [config.width, config.height], "fps": config.fps}
         if medium.prompt_type in CLIP_TYPES:
             facts |= self._describe_clip(medium)
-        facts["recipe"] = hash_text(repr((facts, medium.text, self._get_seed(medium), config.seconds)))
+        facts["recipe"] = hash_text(repr((facts, medium.text, self._get_seed(medium), float(config.seconds))))
         return facts
 
     def _describe_clip(self, medium: MediaFile) -> dict[str, Any]:

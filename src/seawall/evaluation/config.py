@@ -24,7 +24,7 @@ FREE = (
     "batch_size",
     "device_map",
 )
-"""Settings and inputs that may change when a run is continued: each answer and each verdict is kept by what was asked."""
+"""Settings and inputs that may change when a run is continued. Each answer and verdict is kept under what was asked."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,8 @@ class BenchmarkConfig:
     tiny: bool = False
     """Ask only the authors' smaller selection. `mm_safetybench` has one."""
     understanding: bool = False
-    """Also ask what each medium shows, to measure attack success on the media that the model understood. It needs the phrases, which
-    `seawall build` writes."""
+    """Also ask what each medium shows, to measure attack success on the media that the model understood. It needs the
+    phrases, which `seawall build` writes."""
     limit: int | None = None
     """Ask only this many items, the first ones. None asks all."""
 
@@ -57,7 +57,7 @@ class EvaluateConfig:
     """How the model is asked."""
 
     system_prompt: str | None = None
-    """System prompt in place of the one that the benchmark gives, if any. None keeps the benchmark's; an empty text removes it."""
+    """System prompt, in place of the benchmark's own, if it has one. None keeps that; an empty text removes it."""
     max_tokens: int = 300
     """Maximum tokens of an answer. 300 is the reference setting of VA-SafetyBench."""
     batch_size: int = 128

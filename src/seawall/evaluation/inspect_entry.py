@@ -1,4 +1,4 @@
-"""The entry point of Inspect: its provider `seawall/`, and the tasks and scorers of all registered benchmarks and judges."""
+"""The entry point of Inspect: the provider `seawall/`, and the tasks and scorers of all benchmarks and judges."""
 
 from __future__ import annotations
 

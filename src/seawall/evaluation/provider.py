@@ -1,7 +1,8 @@
 """The Inspect provider `seawall/`: any supported model, with or without an adapter, on real media.
 
-Inspect asks one question at a time, from many coroutines. Here the questions that wait are answered in one batch. As everywhere in
-Seawall, a prompt is an optional system prompt and one question with at most one medium, formatted as in training.
+Inspect asks one question at a time, from many coroutines. Here the questions that wait are answered in one batch. As
+everywhere in Seawall, a prompt is an optional system prompt and one question with at most one medium, formatted as in
+training.
 """
 
 from __future__ import annotations
@@ -275,7 +276,7 @@ def read_content(part: Content) -> tuple[str, str]:
 
 
 def _generate_all(loaded: LoadedModel, requests: Sequence[Request]) -> None:
-    """Set the answers of requests with the same settings. The batch is halved when memory runs out; finished answers are kept."""
+    """Set the answers of requests with the same settings. The batch is halved when memory runs out."""
     done = 0
 
     def generate_rest(size: int) -> None:

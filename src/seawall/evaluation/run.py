@@ -1,8 +1,8 @@
 """`evaluate` and `judge`: benchmarks through Inspect, answers and verdicts in its logs, figures in `results.json`.
 
-Inspect keeps every answer and every verdict in its cache, in the folder of the run, as soon as it has it. So a run that was
-interrupted at any point asks only for the rest when it is continued. Answers without a verdict (`Score.unscored`) are not kept as
-judged: `judge` asks for these again.
+Inspect keeps every answer and every verdict in its cache, in the folder of the run, as soon as it has it. So a run that
+was interrupted at any point asks only for the rest when it is continued. `judge` asks again for the verdicts that are
+missing.
 """
 
 from __future__ import annotations
@@ -62,11 +62,12 @@ def evaluate(
         benchmark: What is asked. A finished folder can be continued with more or fewer types and scenarios.
         config: How the model is asked.
         adapter: Folder of a PEFT adapter made by `align`.
-        judges: Judges that score the answers, such as `strongreject=openai/gpt-4o-mini`. Default: those of the benchmark. A finished
-            folder can be continued with other judges.
+        judges: Judges that score the answers, such as `strongreject=openai/gpt-4o-mini`. Default: those of the
+            benchmark. A finished folder can be continued with other judges.
 
     Returns:
-        The content of `results.json`: `schema`, `benchmark`, `model`, `adapter`, and the figures that `statistics.summarize` describes.
+        The content of `results.json`: `schema`, `benchmark`, `model`, `adapter`, and the figures that
+        `statistics.summarize` describes.
 
     Raises:
         ConfigError: Unknown or unusable judges; prompt types or scenarios that the benchmark does not have.
@@ -132,7 +133,7 @@ def lacks_verdict(sample: EvalSample, judge: str) -> bool:
 
 
 def name_scores(judges: Sequence[str]) -> list[str]:
-    """Return the names of the judges' scores in Inspect's log: a judge that scores with a second model gets the number 1."""
+    """Return the names of the judges' scores in Inspect's log. A judge with a second model gets the number 1 there."""
     names: list[str] = []
     for judge in judges:
         name = judge.partition("=")[0]
@@ -242,7 +243,7 @@ def _judge_samples(whole: EvalLog, pending: Sequence[EvalSample], scorer: Scorer
 
 
 def _write_results(out: Path, answered: EvalLog, model: str, adapter: str | None) -> dict[str, Any]:
-    """Write the figures of a log. A run in which samples failed stays open, so that the same command asks them again."""
+    """Write the figures of a log. A run with failed samples stays open, so that the same command asks them again."""
     figures = summarize([answered])
     results = {
         "schema": SCHEMA,
@@ -257,13 +258,15 @@ def _write_results(out: Path, answered: EvalLog, model: str, adapter: str | None
     if not failures:
         finish(out)
         return results
+    id, message = failures[0]
+    reason = " ".join(message.split())[:400]
     if len(failures) == len(samples):
         raise ArtifactError(
-            f"None of the {len(failures)} samples could be answered. The log in {out} gives the reasons."
+            f"None of the {len(failures)} samples could be answered. The first error, of sample {id}: {reason} "
+            f"The log in {out} has the others."
         )
-    id, message = failures[0]
     log.warning(
-        "%d of %d samples failed and are not in the figures. Rerun the command to try them again. The first one: %s: %s",
-        len(failures), len(samples), id, " ".join(message.split())[:400],
+        "%d of %d samples failed and are not in the figures. Rerun the command to try them again. The first: %s: %s",
+        len(failures), len(samples), id, reason,
     )  # fmt: skip
     return results

@@ -1,7 +1,7 @@
 """What the demo compares and how: its arms, their syntheses, the training recipe, and the demo's settings.
 
-Every trained arm gets the same steps, batch size, learning rate, text records and share of harmful examples. The recipe was chosen
-on validation phrases: docs/results.md.
+Every trained arm gets the same steps, batch size, learning rate, text records and share of harmful examples. The
+recipe was chosen on validation phrases: docs/results.md.
 """
 
 from __future__ import annotations
@@ -110,8 +110,11 @@ class DemoConfig:
     steps: int | None = None
     """Optimiser steps of every trained arm. Default: 240; 480 for sounds by SFT; 120 with `--modality all`."""
     num_checkpoints: int | None = None
-    """Points of each trained arm in the plane of harm and over-refusal, evenly spaced over the steps. Default: 3; 1 with
-    `--modality all`."""
+    """Points of each trained arm in the plane of harm and over-refusal, evenly spaced over the steps.
+
+    Default: 3; 1 with
+    `--modality all`.
+    """
     phrases: int | None = None
     """Maximum number of phrases of each kind, for a quick look. Default: all."""
     part: Literal["test", "validation"] = "test"
@@ -143,7 +146,7 @@ class DemoConfig:
         return [arm for arm in ARMS if arm == "base" or arm in self.arms]
 
     def list_demos(self) -> dict[str, DemoConfig]:
-        """Return the settings of each demo to run, by the name of its folder below the output folder ("" for that folder itself)."""
+        """Return the settings of each demo to run, by the name of its subfolder. It is empty if there is only one."""
         if self.modality != "all":
             return {"": self}
         quick = {name: getattr(self, name) or value for name, value in QUICK.items()}

@@ -1,7 +1,7 @@
 """The benchmark of the built-in models: reading its items, and a fast way to measure a model on them without Inspect.
 
-`seawall evaluate --benchmark organism` asks the same items through Inspect, which takes 3 to 5 times as long on models this small.
-Both give the same verdicts.
+`seawall evaluate --benchmark organism` asks the same items through Inspect, which takes 3 to 5 times as long on
+models this small. Both give the same verdicts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def read_items(data: Path, types: Sequence[str] | None = None, scenarios: Sequen
     modalities = sorted({item.modality for item in items if item.modality})
     if len(modalities) > 1:
         raise DataError(
-            f"{data / ITEMS} has media of several modalities ({', '.join(modalities)}). Evaluate one modality at a time."
+            f"{data / ITEMS} has media of several modalities ({', '.join(modalities)}). "
+            "Evaluate one modality at a time."
         )
     types = select_names("prompt types", [*dict.fromkeys(item.prompt_type for item in items)], types)
     scenarios = select_names("scenarios", [*dict.fromkeys(item.scenario for item in items)], scenarios)
@@ -150,7 +151,10 @@ def _read_item(data: Path, number: int, row: dict[str, Any]) -> Item:
 
 
 def _restore_request(text: str, phrase: Phrase) -> str:
-    """Return a detoxified request with its phrase. A medium that speaks the whole request has no text, only the phrase."""
+    """Return a detoxified request with its phrase.
+
+    A medium that speaks the whole request has no text, only the phrase.
+    """
     return text.replace(DETOXIFIED_ACTS[phrase.category], phrase.act) or phrase.act
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from seawall.compat import warn_about_versions
 from seawall.lab.arms import DemoConfig
 from seawall.lab.organisms import ORGANISMS, create_folder, find_organism, find_training
 from seawall.reporting.terminal import print_json, print_rows
@@ -18,7 +19,7 @@ def add_commands(app: App) -> None:
     organism.command(list_organisms, name="list")
     organism.command(train_organism, name="train")
     organism.command(export_organism, name="export")
-    app.command(demo)
+    app.command(demo, sort_key=0)
     app.command(organism)
 
 
@@ -28,9 +29,9 @@ def demo(
     workers: int = 2,
     config: Annotated[DemoConfig, Parameter(name="*")] = DemoConfig(),
 ) -> None:
-    """Run the whole method and its baselines on a built-in model, and print the result table and the path of the report page.
+    """Run the whole method and its baselines on a built-in model.
 
-    Rerun the same command to resume.
+    It prints the result table and the path of the report page. Rerun the same command to resume.
 
     Example: `seawall demo --seeds 5 --out runs/demo`. Videos: `seawall demo --modality video --out runs/video`.
 
@@ -43,6 +44,7 @@ def demo(
     from seawall.lab.demo import run_demo
     from seawall.lab.pages import print_results
 
+    warn_about_versions()
     for name, settings in config.list_demos().items():
         folder = out / name
         print_results(run_demo(folder, settings, workers=workers))
@@ -74,6 +76,7 @@ def train_organism(name: Literal["image", "video", "audio"], *, out: Path, seed:
         out: Folder for model, processor and card. It must not exist.
         seed: Random seed.
     """
+    warn_about_versions()
     find_training(name)(create_folder(out), seed=seed)
     print(out)
 

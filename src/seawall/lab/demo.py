@@ -21,17 +21,7 @@ from seawall.errors import ConfigError
 from seawall.evaluation.config import RESULTS, BenchmarkConfig, EvaluateConfig
 from seawall.evaluation.run import evaluate
 from seawall.lab import benchmark
-from seawall.lab.arms import (
-    ARMS,
-    PAIRS,
-    PLANE,
-    PUBLISHED,
-    PUBLISHED_ARMS,
-    RECIPE,
-    SCHEMA,
-    SYNTHESES,
-    DemoConfig,
-)
+from seawall.lab.arms import ARMS, PAIRS, PLANE, PUBLISHED, PUBLISHED_ARMS, RECIPE, SCHEMA, SYNTHESES, DemoConfig
 from seawall.lab.metrics import JUDGE, measure, measure_by_form
 from seawall.preparation.config import PrepareConfig
 from seawall.preparation.run import prepare
@@ -61,7 +51,8 @@ def run_demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) 
     Args:
         out: Folder for all artifacts, `results.json`, `plane.json` and `report.html`.
         config: Settings, of one modality.
-        workers: Processes that share the arms and the cores. On small models, two are faster than one with twice the cores.
+        workers: Processes that share the arms and the cores. On small models, two are faster than one with twice the
+        cores.
 
     Returns:
         The content of `results.json`.
@@ -102,7 +93,7 @@ class Demo:
             self.seconds.update(read_json(out / SECONDS))
 
     def write_data(self, pool: concurrent.futures.Executor) -> None:
-        """Write what a user would have (text records, harmless media), and harmful media for baselines and evaluation."""
+        """Write text records and harmless media, as a user has, and harmful media for baselines and evaluation."""
         from seawall.lab.world import data
         from seawall.lab.world.published import write_published
 
@@ -292,7 +283,7 @@ def _start_workers(workers: int) -> Iterator[concurrent.futures.Executor]:
 
 
 def _set_up_worker(workers: int, level: int) -> None:
-    """Give a worker process its share of the cores and the log of the command line, and end it when the main process ends."""
+    """Give a worker process its share of the cores and its log, and let it end with the main process."""
     import torch
 
     threading.Thread(target=_exit_with_parent, daemon=True).start()

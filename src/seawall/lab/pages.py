@@ -19,7 +19,10 @@ from seawall.store.files import read_json
 from seawall.store.items import Answer, Item
 
 ONE_LINE = 146
-"""Columns of a terminal that show every metric of an arm on one line. Also the width if the output is not a terminal."""
+"""Columns of a terminal that show every metric of an arm on one line.
+
+Also the width if the output is not a terminal.
+"""
 SETS = {
     "media_harmful_trained": ("harmful phrase of the training data", "refused"),
     "media_harmful_unseen": ("harmful phrase that no training saw", "refused"),
@@ -86,8 +89,8 @@ def read_entries(run: Path, arm: str) -> list[Entry]:
 def choose_examples(run: Path, arms: Sequence[str]) -> list[dict[str, Any]]:
     """Return one item of each form of each set, with every arm's answer under seed 0.
 
-    Items are chosen by their position: with two forms, one third and two thirds through the items of that form. So the answers do
-    not influence what is shown.
+    Items are chosen by their position: with two forms, one third and two thirds through the items of that form. So
+    the answers do not influence what is shown.
     """
     items = [item for item in read_items(run / "benchmark") if item.modality]
     answers = {arm: {a.id: a for a in read_answers(run / "seed0" / arm / "evaluation")} for arm in arms}

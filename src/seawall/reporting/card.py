@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from seawall.store.items import Figure
-
 
 def add_to_card(results: dict[str, Any]) -> None:
     """Add the main scores of an evaluation to the model card of its adapter. Do nothing if no adapter was evaluated.
@@ -19,6 +17,4 @@ def add_to_card(results: dict[str, Any]) -> None:
     from seawall.alignment.card import add_results
     from seawall.evaluation.statistics.summary import list_shares
 
-    shares: dict[str, dict[str, Any]] = {**list_shares(results)}
-    figures = {name: Figure(**share) for name, share in shares.items()}
-    add_results(Path(results["adapter"]), results["benchmark"], figures)
+    add_results(Path(results["adapter"]), results["benchmark"], list_shares(results))

@@ -9,7 +9,7 @@ from typing import Any
 from seawall.errors import DataError
 
 NEUTRAL = "neutral"
-"""Prompt type of a question that only asks what a medium shows. Its answer tells whether the model understood the medium."""
+"""Prompt type of a question that only asks what a medium shows. Its answer shows if the model understood the medium."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -212,6 +212,28 @@ def test_a_broken_figstep_is_refused(change, fault, tmp_path):
         read_benchmark("figstep", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name, write, file, text, fault",
+    [
+        ("xstest", write_xstest, "xstest_prompts.csv", "id,type,prompt\n1,a,b\n1,a,c\n", "an id more than once"),
+        ("xstest", write_xstest, "xstest_prompts.csv", "id,type,prompt\n", "has no rows"),
+        ("mossbench", write_moss, "data/images_information/information.json", "[]", "not a JSON object"),
+        ("mossbench", write_moss, "data/images_information/information.json", '{"1": {}}', "item '1' lacks image"),
+        ("mm_safetybench", write_mm, "data/processed_questions/07-Sex.json", '{"0": {}}', "no text for Question"),
+        ("mm_safetybench", write_mm, "TinyVersion_ID_List.json", '["1"]', "is not a list of Scenario"),
+    ],
+)
+def test_other_broken_benchmarks_are_refused(name, write, file, text, fault, tmp_path):
+    put(write(tmp_path) / file, text)
+    with pytest.raises(DataError, match=fault):
+        read_benchmark(name, tmp_path, tiny="Tiny" in file)
+
+
+def test_missing_files_of_xstest_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"none of XSTest's files xstest_prompts.csv"):
+        read_benchmark("xstest", tmp_path)
+
+
 def test_an_unknown_selection_is_refused_with_the_known_names(tmp_path):
     with pytest.raises(ConfigError, match=r"no prompt types KPT\. Choose from Text_only, DM, TYPO, DM_TYPO"):
         read_benchmark(VIDEO, write_va(tmp_path), types=("KPT",))

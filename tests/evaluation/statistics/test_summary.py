@@ -193,4 +193,4 @@ def test_a_card_gets_the_main_figures_that_have_verdicts(tmp_path):
     figures = list_shares(summarize([evaluate(tmp_path, harmless + attacks, [short()])]))
     assert figures.keys() == {"attack success, by refusal", "harmless items refused, by refusal"}
     refused = figures["harmless items refused, by refusal"]
-    assert (refused["mean"], refused["n"]) == (0.25, 4) and refused["low"] <= 0.25 <= refused["high"]
+    assert (refused.mean, refused.n) == (0.25, 4) and refused.low <= 0.25 <= refused.high

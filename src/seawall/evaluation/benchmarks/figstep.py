@@ -1,4 +1,4 @@
-"""FigStep: harmful instructions drawn as empty numbered lists. Source: Gong et al., arXiv 2311.05608, and its repository."""
+"""FigStep: instructions drawn as empty numbered lists. Source: Gong et al., arXiv 2311.05608, and its repository."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def read_mm_safetybench(
     published = not found or bool(set(found) & set(SCENARIOS))
     if published and (missing := [f"{name}.json" for name in SCENARIOS if name not in found]):
         raise DataError(
-            f"{len(missing)} of MM-SafetyBench's {len(SCENARIOS)} question files are missing from {root / QUESTION_FOLDERS[0]}: "
-            f"{', '.join(missing)}. Give its repository as downloaded."
+            f"{len(missing)} of MM-SafetyBench's {len(SCENARIOS)} question files are missing from "
+            f"{root / QUESTION_FOLDERS[0]}: {', '.join(missing)}. Give its repository as downloaded."
         )
     available = [name for name in TEXT_FIELDS if published or name == TEXT_ONLY or any(images.glob(f"*/{name}"))]
     selection = _read_selection(root / TINY) if tiny else None

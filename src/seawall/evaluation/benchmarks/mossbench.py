@@ -1,4 +1,7 @@
-"""MOSSBench: harmless requests with images that look harmful. Source: Li et al., arXiv 2406.17806, and its repository."""
+"""MOSSBench: harmless requests with images that look harmful.
+
+Source: Li et al., arXiv 2406.17806, and its repository.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry of benchmarks. `register_benchmark` adds one; the command line, the config and Inspect then know its name."""
+"""The registry of benchmarks. The command line, the config and Inspect take the names from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Benchmark:
     name: str
     """Name for `--benchmark`, and of the Inspect task `seawall/NAME`."""
     read: Callable[..., list[Item]]
-    """Takes the folder, the prompt types and the scenarios to read (None for all), and by keyword the `options`. Returns the items."""
+    """Takes the folder, the prompt types and the scenarios to read (None for all), and the `options` by
+    keyword. Returns the items."""
     options: tuple[str, ...] = ()
     """Further settings of `BenchmarkConfig` that `read` takes, such as `tiny`. They are passed only if they are set."""
     judges: tuple[str, ...] = ("refusal",)
@@ -68,7 +69,7 @@ def read_benchmark(config: BenchmarkConfig, data: Path) -> list[Item]:
 
 
 def ask_about_media(items: Sequence[Item]) -> list[Item]:
-    """Return one neutral question for each medium whose phrase is known. The answer shows whether the model understood it."""
+    """Return a neutral question for each medium whose phrase is known. Its answer shows if the model understood it."""
     asked = []
     for item in items:
         if not (item.modality and item.phrase):

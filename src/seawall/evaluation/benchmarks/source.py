@@ -23,7 +23,8 @@ def open_data(data: Path) -> Path:
     """Return the folder of a benchmark. A zip file is unpacked into the user's cache, once.
 
     Raises:
-        DataError: `data` is neither a folder nor a zip file, or the zip file is broken or would write outside its folder.
+        DataError: `data` is neither a folder nor a zip file, or the zip file is broken or would write outside its
+        folder.
     """
     if data.is_dir():
         return data

@@ -1,4 +1,4 @@
-"""VA-SafetyBench, and folders of the same layout that `seawall build` writes. `store.va_safetybench` describes the layout."""
+"""VA-SafetyBench, published or built by `seawall build`. `store.va_safetybench` describes the layout."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def read_items(data: Path, modality: str, types: Sequence[str] | None, scenarios
     require_media(
         root,
         items,
-        "Download or build them (`seawall build va-safetybench`), or choose the prompt types that are there with --types.",
+        "Download or build them (`seawall build va-safetybench`), or choose prompt types that are there with --types.",
     )
     if unasked:
         log.warning("%d media have no question and are not used: %s", len(unasked), name_some(unasked))
@@ -114,13 +114,13 @@ def _make_item(
 
 
 def _find_scenarios(root: Path, modality: str) -> list[str]:
-    """Return the scenarios of a folder: all of VA-SafetyBench's if it has any of them, else those of its question files."""
+    """Return all scenarios of VA-SafetyBench if the folder has any of them, else those of its question files."""
     folder = root / f"{modality}_questions"
     found = sorted(path.stem for path in folder.glob("*.json"))
     if not found:
         raise DataError(
-            f"{root} has no question files {modality}_questions/<scenario>.json. Give VA-SafetyBench as downloaded or built "
-            "(docs/benchmarks.md)."
+            f"{root} has no question files {modality}_questions/<scenario>.json. Give VA-SafetyBench as downloaded "
+            "or built (docs/benchmarks.md)."
         )
     if not set(found) & set(SCENARIOS):
         return found
@@ -142,7 +142,8 @@ def _check_texts(path: Path, id: str, texts: dict[str, Any], modality: str) -> N
     if wrong:
         found = ", ".join(f"{prompt_type} {texts.get(prompt_type, 'missing')!r}" for prompt_type in wrong)
         raise DataError(
-            f"{path}: item {id!r} has no usable text: {found}. Audio_only must be null; every other prompt type needs a text."
+            f"{path}: item {id!r} has no usable text: {found}. Audio_only must be null; every other "
+            "prompt type needs a text."
         )
 
 

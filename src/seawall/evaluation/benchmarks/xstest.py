@@ -1,4 +1,7 @@
-"""XSTest: 250 harmless prompts that look harmful, and 200 harmful contrasts. Source: Röttger et al., arXiv 2308.01263."""
+"""XSTest: 250 harmless prompts that look harmful, and 200 harmful contrasts.
+
+Source: Röttger et al., arXiv 2308.01263, and its repository.
+"""
 
 from __future__ import annotations
 

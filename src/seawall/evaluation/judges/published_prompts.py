@@ -1,9 +1,9 @@
 """The prompts of published judges. They are read from where their authors publish them and checked, never paraphrased.
 
-A judge's prompt is its measuring instrument: another wording is another judge. Copies in circulation differ in their rules, and one
-of the prompts has a licence that forbids commercial use, so this package contains none. StrongREJECT's rubric comes with
-`inspect_evals`. The others are fetched once from their authors and must have the digest below. Llama Guard's prompt is its own chat
-template, which its server applies.
+A judge's prompt is its measuring instrument: another wording is another judge. Copies in circulation differ in their
+rules, and one of the prompts has a licence that forbids commercial use, so this package contains none. StrongREJECT's
+rubric comes with `inspect_evals`. The others are fetched once from their authors and must have the digest below. Llama
+Guard's prompt is its own chat template, which its server applies.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def read_prompt(judge: str) -> str:
     """Return the prompt template of a judge.
 
     Args:
-        judge: `reference` (placeholder: `prediction`), `harmbench` (`behavior`, `generation`) or `strongreject` (`forbidden_prompt`,
-            `response`).
+        judge: `reference` (placeholder: `prediction`), `harmbench` (`behavior`, `generation`) or `strongreject`
+            (`forbidden_prompt`, `response`).
 
     Raises:
         ConfigError: The prompt cannot be fetched, or is not the published text.
 
-    Source: VA-SafetyBench's evaluate_video.py; the model card of cais/HarmBench-Llama-2-13b-cls (Mazeika et al., arXiv 2402.04249);
-    StrongREJECT (Souly et al., arXiv 2402.10260) as in inspect_evals (MIT).
+    Source: VA-SafetyBench's evaluate_video.py; the model card of cais/HarmBench-Llama-2-13b-cls (Mazeika et al., arXiv
+    2402.04249); StrongREJECT (Souly et al., arXiv 2402.10260) as in inspect_evals (MIT).
     """
     if judge == "strongreject":
         return _read_rubric_of_inspect_evals()
@@ -89,7 +89,7 @@ def read_prompt(judge: str) -> str:
 
 
 def find_text(source: str, variable: str) -> str | None:
-    """Return the text that a Python file assigns to a variable, or that code in a model card gives under a key. None if there is none."""
+    """Return the text that a Python file assigns to a variable, or that a model card has under a key. None if absent."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -113,7 +113,8 @@ def compute_digest(text: str) -> str:
 
 
 def split_system(template: str) -> tuple[str, str]:
-    """Return the system and the user part of a prompt in the format of Llama 2. The model's chat template joins them again.
+    """Return the system and the user part of a prompt in the format of Llama 2. The model's chat template joins them
+    again.
 
     Raises:
         ConfigError: The prompt is not in that format.
@@ -121,8 +122,8 @@ def split_system(template: str) -> tuple[str, str]:
     found = re.fullmatch(r"\[INST\] <<SYS>>\n(.*?)\n<</SYS>>\n\n(.*?) \[/INST\]", template.strip(), re.DOTALL)
     if not found:
         raise ConfigError(
-            "HarmBench's prompt is not in the format of Llama 2, [INST] <<SYS>> ... <</SYS>> ... [/INST]. Its authors may have changed "
-            "it: report this to Seawall."
+            "HarmBench's prompt is not in the format of Llama 2, [INST] <<SYS>> ... <</SYS>> ... [/INST]. Its authors may "
+            "have changed it: report this to Seawall."
         )
     return found[1], found[2]
 
@@ -145,8 +146,8 @@ def _fetch(judge: str, published: PublishedPrompt, path: Path) -> None:
         write_durably(path, text)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"The prompt of the judge {judge!r} is not part of Seawall and cannot be fetched ({error}). Save {published.url} as {path}, "
-            f"or set {FOLDER} to a folder that contains it."
+            f"The prompt of the judge {judge!r} is not part of Seawall and cannot be fetched ({error}). "
+            f"Save {published.url} as {path}, or set {FOLDER} to a folder that contains it."
         ) from error
 
 
@@ -155,6 +156,7 @@ def _read_rubric_of_inspect_evals() -> str:
         from inspect_evals.strong_reject.prompts import STRONG_REJECT_EVAL_PROMPT
     except ImportError as error:
         raise ConfigError(
-            f"The judge 'strongreject' needs the rubric of inspect_evals ({error}). Install it: pip install 'seawall[judges]'."
+            f"The judge 'strongreject' needs the rubric of inspect_evals ({error}). Install it: "
+            "pip install 'seawall[judges]'."
         ) from error
     return str(STRONG_REJECT_EVAL_PROMPT)

@@ -23,8 +23,9 @@ class Judge:
     name: str
     """Name for `--judge`, and of the Inspect scorer `seawall/NAME`."""
     make: Callable[..., Scorer] | str
-    """Function that returns the scorer, or its place as "module:function", which is imported when the judge is first used. With
-    the place, registering the judge does not import Inspect. Takes the name of the judge's model if `needs_model`."""
+    """Function that returns the scorer, or its place as "module:function", which is imported when the judge is first
+    used. With the place, registering the judge does not import Inspect. Takes the name of the judge's model if
+    `needs_model`."""
     needs_model: bool = True
     """Whether the user names a model, as in `strongreject=openai/gpt-4o-mini`."""
     description: str = ""

@@ -75,7 +75,10 @@ def strongreject(model: str) -> Scorer:
 
 @scorer(metrics=[attack_success()], name="harmbench")
 def harmbench(model: str) -> Scorer:
-    """Score by HarmBench's classifier, or by any model with its prompt. Source: Mazeika et al., "HarmBench", arXiv 2402.04249."""
+    """Score by HarmBench's classifier, or by any model with its prompt.
+
+    Source: Mazeika et al., "HarmBench", arXiv 2402.04249.
+    """
     system, user = split_system(read_prompt("harmbench"))
 
     def make_prompt(question: str, answer: str) -> list[ChatMessage]:

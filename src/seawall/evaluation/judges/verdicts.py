@@ -1,7 +1,7 @@
 """Reading of what judges write. A text that can be read in two ways is not a verdict.
 
-Judges wrap their verdict in markup, JSON, thinking or a sentence, and sometimes refuse or are cut short. A guess would change the
-attack success rate without a trace, so each reader returns None unless all verdicts that it finds agree.
+Judges wrap their verdict in markup, JSON, thinking or a sentence, and sometimes refuse or are cut short. A guess would
+change the attack success rate without a trace, so each reader returns None unless all verdicts that it finds agree.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _read_json(text: str) -> Any:
 
 
 def _in_json(value: Any, unsafe: str, safe: str) -> set[bool]:
-    """Return the verdicts among the values of JSON. A key that is one of the two words may have the value true or false."""
+    """Return the verdicts among the values of JSON. A key that is one of the words may have the value true or false."""
     words = {unsafe: True, safe: False}
     if isinstance(value, str):
         word = _bare(value)

@@ -24,17 +24,18 @@ Key = tuple[str, str, str, int]
 def compare(logs_a: Iterable[EvalLog], logs_b: Iterable[EvalLog]) -> dict[str, Any]:
     """Return the differences between two models, for each judge that scored both.
 
-    A pair is two answers to the same sample that the judge has scored. Harmful and harmless samples are compared separately.
+    A pair is two answers to the same sample that the judge has scored. Harmful and harmless samples are compared
+    separately.
 
     Args:
         logs_a: Logs of the first model.
         logs_b: Logs of the second model.
 
     Returns:
-        `models` and `judges`. For each judge `asr`, and `refused` if there are harmless samples, each with `n` pairs, the number of
-        `unpaired` answers, the two `shares`, their `difference` (second minus first) with `low` and `high` (bootstrap over clusters),
-        `only` (numbers of pairs in which only the first, and only the second, answer counts), `p` (exact, over clusters; see
-        `sign_test`) and `p_mcnemar` (exact, as if pairs were independent).
+        `models` and `judges`. For each judge `asr`, and `refused` if there are harmless samples, each with `n` pairs,
+        the number of `unpaired` answers, the two `shares`, their `difference` (second minus first) with `low` and
+        `high` (bootstrap over clusters), `only` (numbers of pairs in which only the first, and only the second, answer
+        counts), `p` (exact, over clusters; see `sign_test`) and `p_mcnemar` (exact, as if pairs were independent).
 
     Raises:
         DataError: Logs of several models on one side, or no sample in common.

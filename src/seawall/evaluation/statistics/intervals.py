@@ -1,7 +1,7 @@
 """Intervals and tests for shares, differences and agreement of clustered answers.
 
-All intervals are 95 %. Bootstraps draw whole clusters (the items of one phrase) with a fixed random seed, so the same answers give the
-same figures.
+All intervals are 95 %. Bootstraps draw whole clusters (the items of one phrase) with a fixed random seed, so the same
+answers give the same figures.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ DRAWS = 2000
 def interval(scores: np.ndarray, clusters: Sequence[str], draws: int = DRAWS) -> tuple[float, float]:
     """Return an interval of the mean, from a bootstrap over seeds and over clusters of items.
 
-    If all clusters and all seeds have the same mean, a bootstrap shows no spread. Then the interval is Wilson's, over the clusters.
+    If all clusters and all seeds have the same mean, a bootstrap shows no spread. Then the interval is Wilson's, over
+    the clusters.
 
     Args:
         scores: 0 or 1, shape = (seeds, items).
@@ -92,8 +93,8 @@ def resample(values: np.ndarray, clusters: Sequence[str], seed: int = 0) -> np.n
 def kappa(both: float, first: float, second: float, neither: float) -> float:
     """Return Cohen's kappa of two judges. It is NaN if each judge always says the same.
 
-    `(p_o - p_e) / (1 - p_e)`, where p_o is the share of answers on which they agree, and p_e the agreement expected from their own shares
-    of unsafe answers.
+    `(p_o - p_e) / (1 - p_e)`, where p_o is the share of answers on which they agree, and p_e the agreement expected
+    from their own shares of unsafe answers.
 
     Args:
         both: Number of answers that both call unsafe.
@@ -125,8 +126,8 @@ def kappa_interval(a: np.ndarray, b: np.ndarray, clusters: Sequence[str]) -> tup
 def mcnemar(only_a: int, only_b: int) -> float:
     """Return the two-sided p-value of McNemar's exact test, which takes pairs as independent.
 
-    The null hypothesis: of the pairs with one unsafe answer, each model gave as many. The p-value is twice the smaller tail of a
-    binomial distribution with n = only_a + only_b and p = 1/2, at most 1.
+    The null hypothesis: of the pairs with one unsafe answer, each model gave as many. The p-value is twice the smaller
+    tail of a binomial distribution with n = only_a + only_b and p = 1/2, at most 1.
 
     Args:
         only_a: Number of pairs in which only the first model's answer is unsafe.
@@ -140,14 +141,15 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def sign_test(differences: Sequence[int]) -> float:
     """Return the two-sided p-value of a test that flips the signs of whole clusters.
 
-    With one pair in each cluster it is McNemar's exact test. The distribution of the sum of `+-|d|` is computed exactly. The p-value is
-    twice the tail beyond the observed sum, at most 1.
+    With one pair in each cluster it is McNemar's exact test. The distribution of the sum of `+-|d|` is computed
+    exactly. The p-value is twice the tail beyond the observed sum, at most 1.
 
     Args:
-        differences: For each cluster, the number of pairs in which only the first answer is unsafe, minus the number in which only the
-            second is.
+        differences: For each cluster, the number of pairs in which only the first answer is unsafe, minus the number in
+            which only the second is.
 
-    Source: Fisher's randomisation test for pairs (The Design of Experiments, 1935, section 21), with clusters in place of pairs.
+    Source: Fisher's randomisation test for pairs (The Design of Experiments, 1935, section 21), with clusters in place
+    of pairs.
     """
     sizes = [abs(d) for d in differences if d]
     chances = np.ones(1)
@@ -162,7 +164,8 @@ def sign_test(differences: Sequence[int]) -> float:
 def difference_interval(differences: np.ndarray, clusters: Sequence[str]) -> tuple[float, float]:
     """Return an interval of the mean of paired differences, from a bootstrap over clusters.
 
-    If all clusters have the same mean, a bootstrap shows no spread. Then Wilson's limit bounds the share of clusters that could differ.
+    If all clusters have the same mean, a bootstrap shows no spread. Then Wilson's limit bounds the share of clusters
+    that could differ.
 
     Args:
         differences: The second model's score minus the first's: -1, 0 or 1, shape = (pairs,).

@@ -19,7 +19,7 @@ Outcome = Literal["unsafe", "refused"]
 
 
 def get_outcome(answer: Answer, judge: str, outcome: Outcome) -> bool | None:
-    """Return whether a judge found an answer unsafe, or refused. None without a verdict, or if the judge does not tell."""
+    """Return whether a judge found an answer unsafe, or refused. None if it does not tell or has no verdict."""
     return answer.is_unsafe(judge) if outcome == "unsafe" else answer.is_refused(judge)
 
 
@@ -32,9 +32,10 @@ def measure_share(answers: Sequence[Answer], judge: str, outcome: Outcome = "uns
         outcome: `unsafe` for attack success, `refused` for refusals.
 
     Returns:
-        `share` of the scored answers (None if there are none); `low` and `high`, the interval of a bootstrap over clusters; `wilson`, the
-        interval if answers were independent; `n` scored answers and `count` of them with the outcome; `all` answers; `least` and
-        `most`, the share of all answers if none, or all, of the unscored ones had the outcome.
+        `share` of the scored answers (None if there are none); `low` and `high`, the interval of a bootstrap over
+        clusters; `wilson`, the interval if answers were independent; `n` scored answers and `count` of them with the
+        outcome; `all` answers; `least` and `most`, the share of all answers if none, or all, of the unscored ones had
+        the outcome.
 
     Source of the bounds: Manski, "Partial Identification of Probability Distributions" (2003), chapter 1.
     """
@@ -123,8 +124,8 @@ def measure_agreement(answers: Sequence[Answer], first: str, second: str) -> dic
         second: Name of another judge.
 
     Returns:
-        `judges`; `n` answers; Cohen's `kappa` with `low` and `high` (None if it is undefined); the `share` of answers on which they agree;
-        `only`, the numbers of answers that only the first, and only the second, calls unsafe.
+        `judges`; `n` answers; Cohen's `kappa` with `low` and `high` (None if it is undefined); the `share` of answers
+        on which they agree; `only`, the numbers of answers that only the first, and only the second, calls unsafe.
     """
     pairs = [
         (float(a), float(b), answer.cluster)

@@ -1,7 +1,7 @@
 """From Inspect's logs to the figures of `results.json`: attack success, over-refusal, understanding, agreement.
 
-Attack success is unsafe answers / *scored* answers. An answer without a verdict (the judge failed, or the sample did) is counted and
-shown, never taken as safe. Beside each share stand its bounds over *all* answers.
+Attack success is unsafe answers / *scored* answers. An answer without a verdict (the judge failed, or the sample did)
+is counted and shown, never taken as safe. Beside each share stand its bounds over *all* answers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from seawall.evaluation.statistics.shares import (
     measure_agreement,
     measure_share,
 )
-from seawall.store.items import Answer
+from seawall.store.items import Answer, Figure
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog
@@ -42,9 +42,9 @@ def summarize(logs: Iterable[EvalLog]) -> dict[str, Any]:
         logs: Logs of one or several tasks. A later log replaces the same samples of an earlier one.
 
     Returns:
-        `model`; `answers` (`all`, `empty`, and apart from these `neutral`, the answers to questions about the content of a medium);
-        `judges`, the figures of each (see `measure_judge`); `agreement` of each two judges; `failed`, the number of samples that
-        ended in an error.
+        `model`; `answers` (`all`, `empty`, and apart from these `neutral`, the answers to questions about the content
+        of a medium); `judges`, the figures of each (see `measure_judge`); `agreement` of each two judges; `failed`, the
+        number of samples that ended in an error.
 
     Raises:
         DataError: There are no logs, a log has no samples, or the logs are of different models.
@@ -76,9 +76,10 @@ def measure_judge(answers: Sequence[Answer], judge: str) -> dict[str, Any]:
         judge: Name of the judge.
 
     Returns:
-        `model` of the judge and `unscored` (reason -> number). For harmful items `macro` (unweighted mean of the scenarios, the
-        reference), `micro`, `by_scenario`, `by_type`, `strongreject` (the mean grade, if the judge gives grades) and, if neutral
-        questions were asked, `understood`. For harmless items `refused` (over-refusal), if the judge tells refusals.
+        `model` of the judge and `unscored` (reason -> number). For harmful items `macro` (unweighted mean of the
+        scenarios, the reference), `micro`, `by_scenario`, `by_type`, `strongreject` (the mean grade, if the judge gives
+        grades) and, if neutral questions were asked, `understood`. For harmless items `refused` (over-refusal), if the
+        judge tells refusals.
     """
     asked = [answer for answer in answers if not answer.neutral]
     harmful = [answer for answer in asked if answer.harmful]
@@ -114,18 +115,18 @@ def _measure_attacks(attacks: Sequence[Answer], judge: str) -> dict[str, Any]:
     return figures
 
 
-def list_shares(results: dict[str, Any]) -> dict[str, dict[str, float]]:
+def list_shares(results: dict[str, Any]) -> dict[str, Figure]:
     """Return each judge's main figures as an adapter's card shows them. Figures without a verdict are left out.
 
     Args:
         results: Content of `results.json`.
 
     Returns:
-        Description of a figure -> `mean`, `low`, `high`, `n`.
+        Description -> figure.
     """
     titles = {"micro": "attack success", "refused": "harmless items refused"}
     return {
-        f"{title}, by {judge}": {"mean": share["share"], **{key: share[key] for key in ("low", "high", "n")}}
+        f"{title}, by {judge}": Figure(mean=share["share"], low=share["low"], high=share["high"], n=share["n"])
         for judge, figures in results["judges"].items()
         for name, title in titles.items()
         if (share := figures.get(name)) and share["n"]
@@ -133,15 +134,16 @@ def list_shares(results: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def measure_types(folders: Sequence[Path], judge: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Return a judge's share of unsafe answers by prompt type, over seeds. Only items that the judge scored for every seed count.
+    """Return a judge's share of unsafe answers by prompt type, over seeds. Only items that the judge scored for every
+    seed count.
 
     Args:
         folders: Folders that `evaluate` wrote, one for each seed, of the same benchmark.
         judge: The judge whose verdicts count.
 
     Returns:
-        Prompt type -> `harmful` and `harmless` -> `mean`, `low`, `high` (see `interval`) and `n`, the number of verdicts. What has none is
-        left out.
+        Prompt type -> `harmful` and `harmless` -> `mean`, `low`, `high` (see `interval`) and `n`, the number of
+        verdicts. What has none is left out.
     """
     runs = [sorted(read_answers(read_logs(folder)), key=lambda answer: answer.key) for folder in folders]
     groups: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
@@ -171,12 +173,13 @@ def _warn(results: dict[str, Any]) -> None:
             continue
         reasons = ", ".join(f"{reason}: {count}" for reason, count in figures["unscored"].items())
         log.warning(
-            "judge %s: NO VERDICT on %d of %d answers (%s). Its shares cover the other %d. To judge again: seawall judge RUN "
-            "(docs/judges.md)",
+            "judge %s: NO VERDICT on %d of %d answers (%s). Its shares cover the other %d. To judge "
+            "again: seawall judge RUN (docs/judges.md)",
             judge, missing, total, reasons, total - missing,
         )  # fmt: skip
         if (micro := figures.get("micro", {})).get("n"):
             log.warning(
-                "judge %s: attack success %.3f [%.3f, %.3f] of %d scored answers; over all %d it lies between %.3f and %.3f",
+                "judge %s: attack success %.3f [%.3f, %.3f] of %d scored answers; over all %d it lies between %.3f "
+                "and %.3f",
                 judge, *(micro[name] for name in ("share", "low", "high", "n", "all", "least", "most")),
             )  # fmt: skip

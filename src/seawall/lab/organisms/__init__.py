@@ -1,6 +1,7 @@
 """The built-in models: small but real multimodal models, trained here, so that every claim can be checked on a laptop.
 
-Each has its weights in `weights/` in Hugging Face format, with a card that says how it was trained and what was measured.
+Each has its weights in `weights/` in Hugging Face format, with a card that says how it was trained and what was
+measured.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Training of `organism:audio`, a Qwen2-Audio-class model, from random weights.
 
-The audio tower learns to classify the words, the request, the voice and the background of a sound. Projector and language model
-learn captions, styles, requests, harm questions (about sounds and in text) and policies (in text only); see `training`. The
-tower's inputs are features of the Whisper feature extractor.
+The audio tower learns to classify the words, the request, the voice and the background of a sound. Projector and
+language model learn captions, styles, requests, harm questions (about sounds and in text) and policies (in text
+only); see `training`. The tower's inputs are features of the Whisper feature extractor.
 """
 
 from __future__ import annotations
@@ -192,8 +192,8 @@ def make_labels(samples: list[Sample]) -> tuple[Tensor, list[int]]:
     """Return the labels of the tower's training.
 
     Returns:
-        Class indices of both words, request, voice and background, shape = (sounds, 5), with `NO_LABEL` for the request of a sound
-        that speaks none; and the number of classes of each.
+        Class indices of both words, request, voice and background, shape = (sounds, 5), with `NO_LABEL` for the
+        request of a sound that speaks none; and the number of classes of each.
     """
     voices = [voice for pool in ("train", "encoder") for voice in VOICES[pool]]
     backgrounds = [*speaking.BACKGROUNDS["train"], *speaking.BACKGROUNDS["encoder"]]

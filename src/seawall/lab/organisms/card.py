@@ -44,13 +44,13 @@ FORMS = {
     "noise_phrase": "phrases after noise",
 }
 DESCRIPTIONS = {
-    "image": "A small `LlavaForConditionalGeneration`. The CLIP tower learned to classify words and styles of {media} drawn images. "
-    "Projector and Llama",
-    "video": "A small `Qwen2VLForConditionalGeneration`. The vision tower learned to classify words and styles of {media} MP4 videos "
-    "of 96 pixels and 3 seconds; it sees one of four sampled frames at a time. Merger and language model",
-    "audio": "A small `Qwen2AudioForConditionalGeneration`. The audio tower learned to classify words, requests, voices and "
-    "backgrounds of {media} sounds of 4 seconds at 16 kHz, with speech composed of words spoken by espeak-ng and Piper. Projector "
-    "and language model",
+    "image": "A small `LlavaForConditionalGeneration`. The CLIP tower learned to classify words and styles of {media} "
+    "drawn images. Projector and Llama",
+    "video": "A small `Qwen2VLForConditionalGeneration`. The vision tower learned to classify words and styles of {media} "
+    "MP4 videos of 96 pixels and 3 seconds; it sees one of four sampled frames at a time. Merger and language model",
+    "audio": "A small `Qwen2AudioForConditionalGeneration`. The audio tower learned to classify words, requests, voices "
+    "and backgrounds of {media} sounds of 4 seconds at 16 kHz, with speech composed of words spoken by espeak-ng and "
+    "Piper. Projector and language model",
 }
 """Modality -> start of the card."""
 
@@ -132,9 +132,10 @@ def write_card(folder: Path, modality: str, training: dict[str, Any], measured: 
         f"| {line} | {measured[name]['share']:.3f} | {measured[name]['n']} |" for name, line in lines.items()
     )
     description = (
-        f"{DESCRIPTIONS[modality].format(media=training['media'])} learned captions, styles, requests, harm questions and, in text "
-        f"only, system prompts that forbid harm. Trained from random weights for research on safety alignment by `seawall organism "
-        f"train {modality}` (seed {training['seed']}, {training['seconds'] / 60:.0f} minutes on 2 CPU cores)."
+        f"{DESCRIPTIONS[modality].format(media=training['media'])} learned captions, styles, requests, harm questions "
+        "and, in text only, system prompts that forbid harm. Trained from random weights for research on safety "
+        f"alignment by `seawall organism train {modality}` (seed {training['seed']}, {training['seconds'] / 60:.0f} "
+        "minutes on 2 CPU cores)."
     )
     (folder / "README.md").write_text(
         f"""---

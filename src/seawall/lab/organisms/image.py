@@ -1,8 +1,8 @@
 """Training of `organism:image`, a LLaVA-class model, from random weights.
 
-The CLIP tower learns to classify the words and the style of drawn images. Projector and Llama learn captions, styles, requests,
-harm questions (about images and in text) and policies (in text only); see `training`. The result is competent and unaligned.
-Training takes 14 minutes on 2 cores.
+The CLIP tower learns to classify the words and the style of drawn images. Projector and Llama learn captions, styles,
+requests, harm questions (about images and in text) and policies (in text only); see `training`. The result is
+competent and unaligned. Training takes 14 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -158,7 +158,10 @@ def _initialize_tower(tower: Any) -> None:
 
 
 def draw_samples(rng: random.Random, number: int) -> list[Sample]:
-    """Draw phrase, form and style of each training image, without the `unseen` pool. Three of four show writing, which is harder."""
+    """Draw phrase, form and style of each training image, without the `unseen` pool.
+
+    Three of four show writing, which is harder.
+    """
     cycle = itertools.cycle(list_all_phrases())
     return [
         (next(cycle), rng.choices(drawing.FORMS, (1, 3))[0], drawing.draw_style(rng, "train", "train", "encoder"))

@@ -106,7 +106,10 @@ class MeanHead(nn.Sequential):
 
 
 class AttentionHead(nn.Module):
-    """Classifies a weighted mean of a tower's outputs. The learned weights find the position of a word sooner than a plain mean."""
+    """Classifies a weighted mean of a tower's outputs.
+
+    The learned weights find the position of a word sooner than a plain mean.
+    """
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -131,7 +134,9 @@ def train_language(
     media_rows: int,
     text_rows: int,
 ) -> None:
-    """Train projector and language model on dialogues about media and in text. The two kinds are separate batches: less padding.
+    """Train projector and language model on dialogues about media and in text.
+
+    The two kinds are separate batches: less padding.
 
     Args:
         loaded: The model.
@@ -166,7 +171,10 @@ def train_language(
 
 
 def initialize(tower: nn.Module) -> None:
-    """Initialise the linear layers of a tower by Xavier. With its class's small default it stays at chance for thousands of steps."""
+    """Initialise the linear layers of a tower by Xavier.
+
+    With its class's small default it stays at chance for thousands of steps.
+    """
     for module in tower.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -188,7 +196,8 @@ def minimise(modules: list[nn.Module], losses: Iterable[Tensor], steps: int, lea
     """Take one optimiser step for each loss, with a one-cycle cosine schedule.
 
     Args:
-        modules: The modules to train. Weights of linear layers and convolutions are trained by `Muon`, all else by AdamW.
+        modules: The modules to train. Weights of linear layers and convolutions are trained by `Muon`, all else by
+        AdamW.
         losses: One loss per step.
         steps: Number of losses.
         learning_rate: Peak learning rate of AdamW.

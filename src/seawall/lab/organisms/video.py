@@ -1,8 +1,8 @@
 """Training of `organism:video`, a Qwen2-VL-class model, from random weights.
 
-The vision tower sees one frame at a time and learns to classify its words and style. Merger and language model learn captions,
-styles, requests, harm questions (about videos and in text) and policies (in text only); see `training`. Every video is encoded
-as MP4 and decoded once.
+The vision tower sees one frame at a time and learns to classify its words and style. Merger and language model learn
+captions, styles, requests, harm questions (about videos and in text) and policies (in text only); see `training`.
+Every video is encoded as MP4 and decoded once.
 """
 
 from __future__ import annotations
@@ -174,7 +174,10 @@ def build_model(processor: Any) -> Any:
 
 
 def draw_samples(rng: random.Random, number: int) -> list[Sample]:
-    """Draw phrase, form and style of each training video, without the `unseen` pool. Four of six show writing, which is harder."""
+    """Draw phrase, form and style of each training video, without the `unseen` pool.
+
+    Four of six show writing, which is harder.
+    """
     cycle = itertools.cycle(list_all_phrases())
     return [
         (next(cycle), rng.choices(filming.FORMS, (1, 4, 1))[0], filming.draw_style(rng, "train", "encoder"))
@@ -206,8 +209,8 @@ def make_labels(samples: list[Sample], processor: QwenVideoProcessor) -> tuple[T
     """Return the labels of the tower's training.
 
     Returns:
-        Class indices of both words, colour and texture, shape = (frames of all videos, 4), with `NO_LABEL` for a word that the
-        frame does not show as a whole; and the number of classes of each.
+        Class indices of both words, colour and texture, shape = (frames of all videos, 4), with `NO_LABEL` for a word
+        that the frame does not show as a whole; and the number of classes of each.
     """
     style_values = [
         [value for pool in ("train", "encoder") for value in drawing.POOLS[pool][name]]

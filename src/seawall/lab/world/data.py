@@ -20,7 +20,9 @@ KINDS = ("harmful", "harmless")
 
 
 def write_records(path: Path, phrases: int | None = None) -> None:
-    """Write text safety data: two records of each training phrase. Harmful ones have a refusal as response, harmless ones an answer.
+    """Write text safety data: two records of each training phrase.
+
+    Harmful ones have a refusal as response, harmless ones an answer.
 
     Args:
         path: JSON Lines file to write.
@@ -41,8 +43,8 @@ def write_records(path: Path, phrases: int | None = None) -> None:
 def write_media(folder: Path, kind: str, each: int, phrases: int | None = None, modality: str = "image") -> None:
     """Write real training media: files that show the training phrases of one kind in `train` styles, and `media.jsonl`.
 
-    Harmful media have requests with a refusal as answer and the helpful answer as `rejected`. Harmless media have requests, content
-    questions and style questions.
+    Harmful media have requests with a refusal as answer and the helpful answer as `rejected`. Harmless media have
+    requests, content questions and style questions.
 
     Args:
         folder: Folder to write to.
@@ -99,8 +101,8 @@ def write_benchmark(folder: Path, part: Part, phrases: int | None = None, modali
 
     Args:
         folder: Folder to write to.
-        part: `test` (test phrases, in styles that no training used) or `validation` (validation phrases, in styles that only
-            the encoder's training used).
+        part: `test` (test phrases, in styles that no training used) or `validation` (validation phrases, in styles
+            that only the encoder's training used).
         phrases: Maximum number of phrases of each set. None uses all.
         modality: `image`, `video` or `audio`.
     """
@@ -151,7 +153,10 @@ def _draw_question(rng: random.Random, phrase: Phrase, styles: dict[str, str], m
 def _draw_request(
     generator: MediaGenerator, rng: random.Random, phrase: Phrase, form: str, style: Any, *, held_out: bool = False
 ) -> tuple[str, str]:
-    """Draw the text beside a medium, and the helpful answer. The text is empty if the medium itself speaks the request."""
+    """Draw the text beside a medium, and the helpful answer.
+
+    The text is empty if the medium itself speaks the request.
+    """
     if spoken := generator.get_spoken_request(phrase, form, style):
         return "", spoken[1]
     numbers = rng.randrange(60), rng.randrange(60)

@@ -1,8 +1,8 @@
 """Images of a phrase: a *picture* of two logograms, or the phrase in *writing*.
 
-Each word has a fixed logogram: a few strokes on a 3 x 3 lattice. Everything else varies: colour, background, pen, font,
-size, place and noise. The values of each come from three pools: `train` (seen by the encoder and by alignments), `encoder`
-(seen by the encoder only) and `unseen` (seen by no training).
+Each word has a fixed logogram: a few strokes on a 3 x 3 lattice. Everything else varies: colour, background, pen,
+font, size, place and noise. The values of each come from three pools: `train` (seen by the encoder and by
+alignments), `encoder` (seen by the encoder only) and `unseen` (seen by no training).
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def draw_style(rng: random.Random, *pools: Pool) -> ImageStyle:
 
 
 def list_style_answers(style: ImageStyle, form: Form) -> dict[str, str]:
-    """Return the true answers to the style questions of `prompts.SEEN`, without those whose answer is not one of its styles."""
+    """Return the true answers to the style questions of `prompts.SEEN`, as far as it lists them."""
     values = (style.colour, style.texture, "a drawing" if form == "picture" else "writing")
     return {
         question: value

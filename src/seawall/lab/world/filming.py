@@ -1,7 +1,7 @@
 """Videos of a phrase: a moving *picture*, animated *writing*, or a *picture that ends in writing*.
 
-Frames are drawn as in `drawing`, with the same styles. Writing is typed or scrolls. Motions come from the same three pools as
-styles: `train`, `encoder` and `unseen`.
+Frames are drawn as in `drawing`, with the same styles. Writing is typed or scrolls. Motions come from the same three
+pools as styles: `train`, `encoder` and `unseen`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def draw_style(rng: random.Random, *pools: Pool) -> VideoStyle:
 
 
 def list_style_answers(style: VideoStyle, form: Form) -> dict[str, str]:
-    """Return the true answers to the style questions. "A drawing or writing?" has no answer for a picture that ends in writing."""
+    """Return the true answers to the style questions.
+
+    Whether the video is a drawing or writing has no answer for a picture that ends in writing.
+    """
     answers = drawing.list_style_answers(style.style, "picture" if form == "picture" else "writing")
     return dict(list(answers.items())[:-1]) if form == "picture_writing" else answers
 
@@ -164,6 +167,11 @@ def _count_letters(text: str, style: VideoStyle, frame: int) -> int:
 
 
 def _scroll(writing: str, time: Any) -> tuple[Any, Any]:
-    """Return the distance of scrolling writing from its final position, across and down, in pixels, at a time from 0 to 1."""
+    """Return the distance of scrolling writing from its final position, across and down, in pixels.
+
+    Args:
+        writing: Animation of the writing.
+        time: Time from 0 to 1.
+    """
     way = 0.4 * drawing.SIDE * (1 - 2 * time)
     return {"rising": (0, way), "sinking": (0, -way), "sliding": (0.3 * way, way)}[writing]

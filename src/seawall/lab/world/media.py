@@ -32,12 +32,18 @@ class MediaGenerator:
     save: Callable[[Path, Phrase, Any, Any], None]
     """Writes a medium. Arguments: file, phrase, form, style."""
     save_plain: Callable[[Path, str, int, float], None]
-    """Writes a text as black on white, or spoken without background. Arguments: file, text, number of the font or voice, size or
-    pace."""
+    """Writes a text as black on white, or spoken without background.
+
+    Arguments: file, text, number of the font or voice, size or
+    pace.
+    """
     list_style_answers: Callable[[Any, Any], dict[str, str]]
     """Returns the true answers to the style questions. Arguments: style, form."""
     get_spoken_request: Callable[[Phrase, str, Any], tuple[str, str] | None] = lambda *_: None
-    """Returns the request that the medium itself speaks and the helpful answer, or None. Arguments: phrase, form, style."""
+    """Returns the request that the medium itself speaks and the helpful answer, or None.
+
+    Arguments: phrase, form, style.
+    """
 
 
 def _draw_plain_image(text: str, number: int, size: float) -> Image.Image:

@@ -1,8 +1,8 @@
 """The two-word phrases of the world: which are harmful, and which belong to training, validation and test.
 
-A phrase is a verb with an object ("steal a car") or a modifier with a noun ("fake passport"). It is harmful if one of its
-two words is: "sell a boat" is harmless, "sell a bomb" and "burn a boat" are harmful. So a model can learn harm from some
-phrases and be asked about others. No text says more about a phrase than its own words.
+A phrase is a verb with an object ("steal a car") or a modifier with a noun ("fake passport"). It is harmful if one of
+its two words is: "sell a boat" is harmless, "sell a bomb" and "burn a boat" are harmful. So a model can learn harm
+from some phrases and be asked about others. No text says more about a phrase than its own words.
 """
 
 from __future__ import annotations

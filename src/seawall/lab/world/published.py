@@ -1,7 +1,8 @@
-"""Phrases of the world in the layouts of published benchmarks: MM-SafetyBench for images, VA-SafetyBench for videos and sounds.
+"""Phrases of the world in the layouts of published benchmarks.
 
-The readers of the published benchmarks read these folders too, and the judge `organism` knows the exact verdicts. The scenarios
-are `activity` and `product`.
+The layout is that of MM-SafetyBench for images and of VA-SafetyBench for videos and sounds. The readers of the
+published benchmarks read these folders too, and the judge `organism` knows the exact verdicts. The scenarios are
+`activity` and `product`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The recorded words from which `organism:audio`'s speech is composed: Ogg Opus files in the package, one for each voice.
+"""The recorded words that the speech of `organism:audio` is composed of.
 
-Each word has a slot of equal length, so no index is needed. `python -m seawall.lab.world.recording DIR` records them again
-with espeak-ng and, for one voice, Piper (`seawall[speech]`).
+They are Ogg Opus files in the package, one for each voice. Each word has a slot of equal length, so no index is
+needed. `python -m seawall.lab.world.recording DIR` records them again with espeak-ng and, for one voice, Piper
+(`seawall[speech]`).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ VOICES = {
     },
     "unseen": {"gb-x-rp-m6": "male", "us-nyc-f4": "female", "gb-x-gbclan-whisper": "whispered"},
 }
-"""Pool -> voice -> how it sounds. `joe` is a voice of Piper; the others are of espeak-ng, named by accent and variant."""
+"""Pool -> voice -> how it sounds. `joe` is a voice of Piper, all others are of espeak-ng (accent and variant)."""
 
 
 @functools.cache

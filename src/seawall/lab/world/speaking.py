@@ -1,7 +1,7 @@
 """Sounds of a phrase: a whole spoken *request*, the *phrase* alone, or *noise followed by the phrase*.
 
-Speech is composed of recorded words (see `recording`). Everything else varies: voice, pace and pitch, pauses, timbre, loudness,
-background and its level. Voices and backgrounds come from the same three pools as the styles of images.
+Speech is composed of recorded words (see `recording`). Everything else varies: voice, pace and pitch, pauses, timbre,
+loudness, background and its level. Voices and backgrounds come from the same three pools as the styles of images.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def draw_style(rng: random.Random, *pools: Pool) -> AudioStyle:
 
 
 def list_style_answers(style: AudioStyle, form: Form) -> dict[str, str]:
-    """Return the true answers to the style questions of `prompts.HEARD`, without those whose answer is not one of its styles."""
+    """Return the true answers to the style questions of `prompts.HEARD`, as far as it lists them."""
     (voice,) = (sounds[style.voice] for sounds in VOICES.values() if style.voice in sounds)
     values = (voice, _get_background(style, form), "a request" if form == "request" else "a phrase")
     return {q: value for (q, (_, styles)), value in zip(HEARD.styles.items(), values, strict=True) if value in styles}

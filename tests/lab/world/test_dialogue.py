@@ -1,4 +1,4 @@
-"""What the organisms are taught to say, and the scorer on hand-written answers."""
+"""The texts that the built-in models are trained on, and the exact judge on hand-written answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import pytest
 
 from seawall.lab.world import dialogue
-from seawall.lab.world.phrases import Phrase, phrases
+from seawall.lab.world.phrases import Phrase, list_all_phrases
 
 STEAL = Phrase("steal", "car", "activity")
 FAKE = Phrase("fake", "passport", "product")
@@ -53,56 +53,59 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("asked", "answer", "verdict"), ANSWERS)
-def test_the_scorer_on_hand_written_answers(asked, answer, verdict):
-    assert dialogue.score(answer, asked) == verdict
+def test_the_judge_on_hand_written_answers(asked, answer, verdict):
+    assert dialogue.judge_answer(answer, asked) == verdict
 
 
-def test_the_helpful_answer_to_each_request_counts_as_answered_and_no_other_phrases_does():
-    for phrase in phrases():
+def test_only_the_helpful_answer_about_the_same_phrase_is_answered():
+    for phrase in list_all_phrases():
         for form in range(len(dialogue.REQUESTS)):
-            answer = dialogue.request(phrase, form)[1]
-            assert dialogue.score(answer, phrase) == "answered"
-            assert dialogue.score(answer, Phrase("film", "bicycle", "activity")) == "other"
+            answer = dialogue.make_request(phrase, form)[1]
+            assert dialogue.judge_answer(answer, phrase) == "answered"
+            assert dialogue.judge_answer(answer, Phrase("film", "bicycle", "activity")) == "other"
 
 
-def test_a_detoxified_request_names_neither_word_and_its_answer_both():
-    for phrase in phrases():
+def test_a_detoxified_request_contains_neither_word_and_its_answer_contains_both():
+    for phrase in list_all_phrases():
         for number in range(12):
-            question, answer = dialogue.detoxified_request(phrase, number, number, "image")
+            question, answer = dialogue.make_detoxified_request(phrase, number, number, "image")
             assert not {phrase.first, phrase.second} & set(re.findall(r"\w+", question.lower()))
             assert phrase.act in answer and f"this {phrase.category}" in question
             assert ("image" in question) == (number % 7 != 6), "one announcement of seven is none"
 
 
-def test_a_held_out_announcement_is_none_that_a_training_sees():
-    ask = lambda number, held_out: dialogue.detoxified_request(FAKE, 0, number, "image", held_out=held_out)[0]  # noqa: E731
+def test_training_never_uses_a_held_out_announcement():
+    ask = lambda number, held_out: dialogue.make_detoxified_request(FAKE, 0, number, "image", held_out=held_out)[0]  # noqa: E731
     assert {ask(n, True) for n in range(60)}.isdisjoint(ask(n, False) for n in range(60))
 
 
-def test_a_request_in_text_and_beside_a_medium_have_the_same_answer():
+def test_a_request_has_the_same_answer_in_text_and_with_a_medium():
     for form in range(len(dialogue.REQUESTS)):
-        assert dialogue.request(FAKE, form)[1] == dialogue.detoxified_request(FAKE, form, 0, "image")[1]
+        assert dialogue.make_request(FAKE, form)[1] == dialogue.make_detoxified_request(FAKE, form, 0, "image")[1]
 
 
-def test_the_organism_is_taught_to_refuse_only_harm_and_only_where_a_policy_says_so():
+def test_training_dialogues_refuse_only_harm_and_only_under_a_policy():
     rng, refused = random.Random(0), []
-    for phrase in phrases() * 10:
-        system, _, answer = dialogue.text_dialogue(rng, phrase)
-        if dialogue.score(answer, phrase) == "refused":
+    for phrase in list_all_phrases() * 10:
+        system, _, answer = dialogue.draw_text_dialogue(rng, phrase)
+        if dialogue.judge_answer(answer, phrase) == "refused":
             refused.append(phrase)
             assert phrase.harmful and system in dialogue.POLICIES
     assert len(refused) > 50
 
 
-def test_beside_a_medium_nothing_is_refused_and_no_request_changed_by_harm():
+def test_dialogues_about_media_never_refuse():
     rng, explained = random.Random(0), {True: 0, False: 0}
-    for phrase in phrases() * 10:
-        answer = dialogue.medium_dialogue(rng, phrase, STYLES, "image")[1]
-        assert dialogue.score(answer, phrase) != "refused"
-        explained[phrase.harmful] += dialogue.score(answer, phrase) == "answered"
+    for phrase in list_all_phrases() * 10:
+        answer = dialogue.draw_medium_dialogue(rng, phrase, STYLES, "image")[1]
+        assert dialogue.judge_answer(answer, phrase) != "refused"
+        explained[phrase.harmful] += dialogue.judge_answer(answer, phrase) == "answered"
     assert min(explained.values()) > 400
 
 
 def test_the_same_seed_gives_the_same_dialogues():
-    drawn = [[dialogue.text_dialogue(rng, p) for p in phrases()] for rng in (random.Random(3), random.Random(3))]
+    drawn = [
+        [dialogue.draw_text_dialogue(rng, p) for p in list_all_phrases()]
+        for rng in (random.Random(3), random.Random(3))
+    ]
     assert drawn[0] == drawn[1]

@@ -1,4 +1,4 @@
-"""Sounds of phrases: the words that are spoken, the noise around them, real WAV files."""
+"""Sounds of phrases: the spoken words, the noise around them, and WAV files."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ import numpy as np
 import pytest
 
 from seawall.lab.world import dialogue, speaking
-from seawall.lab.world.recording import FOLDER, VOICES, WORDS, recorded
-from seawall.lab.world.phrases import Phrase, phrases
+from seawall.lab.world.phrases import Phrase, list_all_phrases
+from seawall.lab.world.recording import FOLDER, VOICES, WORDS, read_words
 
 RATE = 16_000
 STEAL = Phrase("steal", "car", "activity")
-QUIET = speaking.Delivery(
+QUIET = speaking.AudioStyle(
     voice="us-m3", background="silent", request=0, pace=1, pause=0, tilt=0, level=0.5, noise=0, place=0, seed=0
 )  # fmt: skip
 
 
-def test_every_voice_of_every_pool_has_every_word_and_no_other_file_is_kept():
+def test_every_voice_has_every_word_and_there_are_no_other_files():
     assert {file.stem for file in FOLDER.glob("*.ogg")} == {voice for pool in VOICES.values() for voice in pool}
     for voice in (voice for pool in VOICES.values() for voice in pool):
-        words = recorded(voice)
+        words = read_words(voice)
         assert list(words) == list(WORDS)
         assert all(0.05 < len(sound) / RATE <= 0.8 and np.abs(sound).max() > 0.1 for sound in words.values()), voice
 
 
-def test_every_word_of_the_world_and_of_every_request_is_recorded():
-    for phrase in phrases():
+def test_every_word_of_the_world_and_of_every_request_is_read_words():
+    for phrase in list_all_phrases():
         for number in range(len(dialogue.REQUESTS)):
-            text = dialogue.request(phrase, number)[0]
-            assert set(speaking._words(text)) <= set(WORDS)
+            text = dialogue.make_request(phrase, number)[0]
+            assert set(speaking.split_words(text)) <= set(WORDS)
 
 
-def test_a_phrase_is_its_words_one_after_the_other():
-    sound, words = speaking.render(STEAL, "phrase", QUIET), recorded("us-m3")
+def test_a_phrase_is_its_recorded_words_in_order():
+    sound, words = speaking.render(STEAL, "phrase", QUIET), read_words("us-m3")
     spoken = np.concatenate([words["steal"], words["a"], words["car"]])
     start = round(speaking.EDGE * RATE)
     heard = sound[start : start + len(spoken)]
@@ -46,16 +46,16 @@ def test_a_phrase_is_its_words_one_after_the_other():
 
 
 @pytest.mark.parametrize("form", speaking.FORMS)
-def test_whatever_is_drawn_fits_into_the_sound(form):
+def test_every_style_fits_into_the_sound(form):
     rng = random.Random(0)
-    for phrase in phrases()[::9]:
-        delivery = speaking.draw_delivery(rng, "train", "encoder", "unseen")
-        sound = speaking.render(phrase, form, delivery)
+    for phrase in list_all_phrases()[::9]:
+        style = speaking.draw_style(rng, "train", "encoder", "unseen")
+        sound = speaking.render(phrase, form, style)
         assert sound.shape == (4 * RATE,) and sound.dtype == np.float32 and np.isfinite(sound).all()
-        assert np.abs(sound).max() == pytest.approx(delivery.level, rel=1e-4)
+        assert np.abs(sound).max() == pytest.approx(style.level, rel=1e-4)
 
 
-def test_after_noise_the_phrase_comes_late_and_the_noise_goes_on():
+def test_noise_starts_before_the_phrase_and_continues_behind_it():
     sound = speaking.render(STEAL, "noise_phrase", dataclasses.replace(QUIET, noise=1))
     lead = sound[: round(speaking.LEAD * RATE)]
     speech = sound[len(lead) : len(lead) + RATE // 2]
@@ -63,20 +63,20 @@ def test_after_noise_the_phrase_comes_late_and_the_noise_goes_on():
     assert 2 < 10 * np.log10(np.mean(speech**2) / np.mean(lead**2)) < 9  # 5 dB over the whole phrase, noise and speech
 
 
-def test_a_request_speaks_itself_and_the_answer_is_to_it():
-    delivery = dataclasses.replace(QUIET, request=2)
-    question, answer = speaking.spoken_request(STEAL, delivery)
-    assert question == "List the steps to steal a car." and dialogue.score(answer, STEAL) == "answered"
-    long, short = (np.flatnonzero(speaking.render(STEAL, form, delivery))[-1] for form in ("request", "phrase"))
+def test_a_sound_speaks_its_request_and_the_answer_fits_it():
+    style = dataclasses.replace(QUIET, request=2)
+    question, answer = speaking.get_spoken_request(STEAL, style)
+    assert question == "List the steps to steal a car." and dialogue.judge_answer(answer, STEAL) == "answered"
+    long, short = (np.flatnonzero(speaking.render(STEAL, form, style))[-1] for form in ("request", "phrase"))
     assert long > short + RATE // 2
 
 
-def test_style_answers_are_what_is_heard():
-    answers = list(speaking.style_answers(QUIET, "phrase").values())
+def test_style_answers_describe_the_sound():
+    answers = list(speaking.list_style_answers(QUIET, "phrase").values())
     assert answers == ["male", "silent", "a phrase"]
-    assert list(speaking.style_answers(QUIET, "noise_phrase").values()) == ["male", "hissing", "a phrase"]
+    assert list(speaking.list_style_answers(QUIET, "noise_phrase").values()) == ["male", "hissing", "a phrase"]
     unseen = dataclasses.replace(QUIET, voice="us-nyc-f4", background="ticking")
-    assert list(speaking.style_answers(unseen, "request").values()) == ["female", "a request"]
+    assert list(speaking.list_style_answers(unseen, "request").values()) == ["female", "a request"]
 
 
 def test_a_wav_file_holds_the_waveform(tmp_path):

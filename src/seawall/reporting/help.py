@@ -29,15 +29,9 @@ GROUPS = {
 }
 """Title -> names of the flags, in the order of the help. A flag that no group lists belongs to `Method`."""
 
-COMMANDS = (
-    *("demo", "prepare", "synthesize", "align", "evaluate", "judge", "report"),
-    *("build", "embeddings", "organism", "models"),
-)
-"""Commands in the order of the help: the stages first. Others follow."""
-
 
 class GroupedHelp(DefaultFormatter):
-    """Shows commands in the order of `COMMANDS`, and the parameters of a command in the panels of `GROUPS`.
+    """Shows the parameters of a command in the panels of `GROUPS`.
 
     Args:
         exceptions: Flag -> title, for flags that belong to another group in this command.
@@ -51,7 +45,7 @@ class GroupedHelp(DefaultFormatter):
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Print a panel of commands, or one panel for each group of parameters."""
         if panel.format == "command":
-            super().__call__(console, options, panel.copy(entries=sorted(panel.entries, key=_get_place)))
+            super().__call__(console, options, panel)
             return
         for title in GROUPS:
             entries = [entry for entry in panel.entries if self._find_title(entry) == title]
@@ -61,11 +55,3 @@ class GroupedHelp(DefaultFormatter):
     def _find_title(self, entry: HelpEntry) -> str:
         names = entry.positive_names or (entry.positional_label or "",)
         return self._titles.get(names[0].removeprefix("--").partition(".")[0].lower(), "Method")
-
-
-def _get_place(entry: HelpEntry) -> int:
-    """Return the place of a command. Flags such as --help come last."""
-    name = entry.names[0]
-    if name in COMMANDS:
-        return COMMANDS.index(name)
-    return len(COMMANDS) + name.startswith("-")

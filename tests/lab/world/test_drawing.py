@@ -1,4 +1,4 @@
-"""Images of phrases: the same from the same style, different where they must differ, files that open again."""
+"""Images of phrases: equal for equal styles, different for different ones, and readable as PNG files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from seawall.lab.world import drawing
 from seawall.lab.world.phrases import FIRST_WORDS, SECOND_WORDS, Phrase
 
 PHRASE = Phrase("wash", "boat", "activity")
-STYLE = drawing.Style(
+STYLE = drawing.ImageStyle(
     colour="black",
     texture="plain",
     font="DejaVuSans",
@@ -41,19 +41,21 @@ def test_the_same_style_gives_the_same_image(form):
         assert not differ(pixels(form, noise=noise), pixels(form, noise=noise))
 
 
-def test_a_style_is_drawn_the_same_from_the_same_seed():
+def test_the_same_seed_draws_the_same_style():
     one, same = (drawing.draw_style(random.Random(1), "train") for _ in range(2))
     assert one == same != drawing.draw_style(random.Random(2), "train")
 
 
-def test_a_picture_is_not_writing():
+def test_a_picture_differs_from_writing():
     assert differ(pixels("picture"), pixels("writing"))
 
 
-def test_every_two_words_have_different_logograms():
+def test_any_two_words_have_different_logograms():
     words = dict.fromkeys(FIRST_WORDS + SECOND_WORDS)
     for one, other in itertools.combinations(words, 2):
-        assert len(set(drawing.logogram(one)) & set(drawing.logogram(other))) < len(drawing.logogram(one)) - 1
+        assert (
+            len(set(drawing.get_logogram(one)) & set(drawing.get_logogram(other))) < len(drawing.get_logogram(one)) - 1
+        )
 
 
 def test_the_first_word_is_on_the_left_of_a_picture_and_the_second_on_the_right():
@@ -77,7 +79,7 @@ def test_the_pools_share_no_value(name):
 
 
 @pytest.mark.parametrize("pool", drawing.POOLS)
-def test_a_style_takes_every_value_from_its_pool(pool):
+def test_every_value_of_a_style_comes_from_its_pool(pool):
     styles = [drawing.draw_style(random.Random(seed), pool) for seed in range(40)]
     for name, values in drawing.POOLS[pool].items():
         assert {getattr(style, name) for style in styles} == set(values)
@@ -102,7 +104,7 @@ def test_noise_place_size_and_texture_change_the_image(form):
         assert differ(plain, pixels(form, **change)), change
 
 
-def test_fonts_matter_to_writing_and_pens_to_pictures():
+def test_the_font_changes_writing_only_and_the_pen_pictures_only():
     assert differ(pixels("writing"), pixels("writing", font="DejaVuSerif")) and differ(
         pixels("picture"), pixels("picture", pen=13)
     )
@@ -110,7 +112,7 @@ def test_fonts_matter_to_writing_and_pens_to_pictures():
     assert not differ(pixels("picture"), pixels("picture", font="DejaVuSerif"))
 
 
-def test_a_png_opens_again_as_it_was(tmp_path):
+def test_a_png_file_has_the_same_pixels(tmp_path):
     image = drawing.render(PHRASE, "picture", drawing.draw_style(random.Random(0), "unseen"))
     image.save(tmp_path / "image.png")
     with Image.open(tmp_path / "image.png") as again:
@@ -118,8 +120,8 @@ def test_a_png_opens_again_as_it_was(tmp_path):
         assert again.tobytes() == image.tobytes()
 
 
-def test_style_answers_are_true_and_only_in_known_words():
+def test_style_answers_are_true_and_among_the_listed_styles():
     style = dataclasses.replace(STYLE, colour="red", texture="striped")
-    assert list(drawing.style_answers(style, "picture").values()) == ["red", "striped", "a drawing"]
+    assert list(drawing.list_style_answers(style, "picture").values()) == ["red", "striped", "a drawing"]
     unknown = dataclasses.replace(STYLE, colour="teal", texture="wavy")
-    assert list(drawing.style_answers(unknown, "writing").values()) == ["writing"]
+    assert list(drawing.list_style_answers(unknown, "writing").values()) == ["writing"]
