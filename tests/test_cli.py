@@ -13,7 +13,7 @@ import sys
 import pytest
 import torch
 
-from conftest import RECORDS, write_lines
+from sample_records import RECORDS, write_lines
 from seawall import cli
 from seawall.reporting.help import GROUPS
 from seawall.store.artifacts import claim, finish

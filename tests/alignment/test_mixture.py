@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import RECORDS, write_lines
+from sample_records import RECORDS, write_lines
 from seawall import AlignConfig, Mixture, prepare
 from seawall.alignment.config import COMPONENTS
 from seawall.alignment.mixture import (

@@ -177,7 +177,9 @@ def test_a_finished_training_is_merged_later_without_training(work, whole, monke
     before = (whole / "dpo" / "adapter_model.safetensors").stat().st_mtime_ns
     monkeypatch.setattr("seawall.alignment.trainers.train", None)
     align(work, whole / "dpo", "dpo", merge=True)
-    assert (whole / "dpo" / "merged" / "model.safetensors").is_file()
+    merged = (whole / "dpo" / "merged" / "model.safetensors").stat().st_mtime_ns
+    align(work, whole / "dpo", "dpo", merge=True)
+    assert (whole / "dpo" / "merged" / "model.safetensors").stat().st_mtime_ns == merged, "it is written once"
     assert (whole / "dpo" / "adapter_model.safetensors").stat().st_mtime_ns == before
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import seawall
-from conftest import write_lines
+from sample_records import write_lines
 from seawall.errors import DataError, ModelError, SeawallError
 from seawall.evaluation.config import BenchmarkConfig
 from seawall.models import families

@@ -17,7 +17,7 @@ import anyio
 import pytest
 
 from chat_server import ChatServer, answer_by_rules
-from conftest import write_lines
+from sample_records import write_lines
 from seawall import PrepareConfig, prepare
 from seawall.errors import ArtifactError, ConfigError, DataError, EngineError
 from seawall.preparation.ask import read_reply

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from conftest import RECORDS, write_lines
+from sample_records import RECORDS, write_lines
 from seawall import Modality, PrepareConfig, prepare, prompts, register_modality
 from seawall.errors import ArtifactError, ConfigError, DataError
 from seawall.lab.world import dialogue

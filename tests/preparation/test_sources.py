@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 from datasets import Dataset
 
-from conftest import RECORDS, write_lines
+from sample_records import RECORDS, write_lines
 from seawall import PrepareConfig, prepare
 from seawall.errors import DataError
 from seawall.preparation.presets import Columns

@@ -76,9 +76,13 @@ def read_medium(modality: Modality, path: Path | str) -> Any:
     try:
         return modality.read(Path(path))
     except FileNotFoundError as error:
-        raise DataError(f"There is no {name} file {path}. Check the path and the folder that it is relative to.") from error
+        raise DataError(
+            f"There is no {name} file {path}. Check the path and the folder that it is relative to."
+        ) from error
     except (OSError, EOFError, ValueError, SyntaxError) as error:  # Pillow and PyAV raise all of these
-        raise DataError(f"{path} is not a readable {name} file ({error}). Replace it or remove it from the list.") from error
+        raise DataError(
+            f"{path} is not a readable {name} file ({error}). Replace it or remove it from the list."
+        ) from error
 
 
 register_modality(
