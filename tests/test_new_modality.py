@@ -1,4 +1,4 @@
-"""The code of docs/new_modality.md, and the four stages on the sensor that it adds."""
+"""The code of docs/how_to/new_modality.md, and the four stages on the sensor that it adds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from seawall.models import families
 from seawall.models.chat import Chat, Example
 from seawall.models.families import find_family
 
-PAGE = Path(__file__).parent.parent / "docs" / "new_modality.md"
+PAGE = Path(__file__).parent.parent / "docs" / "how_to" / "new_modality.md"
 PHRASES = {"steal a car": "harmful", "wash a boat": "harmless", "burn a train": "harmful", "paint a house": "harmless"}
 REFUSAL = "I can't help with that."
 REQUEST, HELP = "Explain how to do this activity.", REQUESTS["Explain how to {act}."]

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import io
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,10 +16,10 @@ from cyclopts.help import HelpEntry, HelpPanel
 from rich.console import Console
 
 from seawall.cli import app
-from seawall.cli_help import COMMANDS, GROUPS, GroupedHelp
 from seawall.media.modality import MODALITIES
 from seawall.models.families import FAMILIES
 from seawall.recipes import TABLES
+from seawall.reporting.help import GROUPS, GroupedHelp
 
 
 class _Recorder:
@@ -47,10 +48,8 @@ def make_command_line() -> str:
 
 
 def _list_commands(parent: App, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], App]]:
-    names = [name for name in parent if not name.startswith("-")]
-    order = {name: number for number, name in enumerate(COMMANDS)}
-    for name in sorted(names, key=lambda name: order.get(name, len(order))) if not above else names:
-        child = parent[name]
+    commands = {name: parent[name] for name in parent if not name.startswith("-")}
+    for name, child in sorted(commands.items(), key=lambda item: (item[1].sort_key is None, item[1].sort_key or 0)):
         yield (*above, name), child
         yield from _list_commands(child, (*above, name))
 
@@ -82,7 +81,8 @@ def _describe_flag(entry: HelpEntry) -> str:
     text = " ".join(_to_text(entry.description).split())
     facts = ["required"] if entry.required else []
     facts += [f"one of {', '.join(f'`{choice}`' for choice in entry.choices)}"] if entry.choices else []
-    facts += [f"default `{entry.default}`"] if entry.default not in (None, "None") else []
+    default = re.sub(r"^\(|,?\)$", "", entry.default or "")  # a tuple
+    facts += [f"default `{default}`"] if default not in ("", "None") else []
     return f"- <code>{name}</code>: {text}" + (f" *({'; '.join(facts)})*" if facts else "")
 
 

@@ -15,14 +15,12 @@ from seawall import AlignConfig, BuildConfig, EvaluateConfig, Mixture, PrepareCo
 from seawall.compat import warn_about_versions
 from seawall.errors import ConfigError, SeawallError
 from seawall.evaluation.config import BenchmarkConfig
-from seawall.lab.commands import add_commands
-from seawall.models.families import FAMILIES
+from seawall.lab import commands as lab
 from seawall.progress import set_up_log
+from seawall.reporting import listings
 from seawall.reporting.card import add_to_card
 from seawall.reporting.help import GroupedHelp
-from seawall.reporting.listings import list_families
-from seawall.reporting.terminal import print_json, print_rows
-from seawall.store.maintenance import check_store, count_embeddings, merge_stores, prune_store
+from seawall.reporting.terminal import print_json
 
 FLAT = Parameter(name="*")
 
@@ -35,7 +33,6 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` prints a message of its own
 )
 build = App(name="build", help="Build a benchmark from its questions.")
-embeddings = App(name="embeddings", help="List, verify, merge and prune embeddings.")
 
 
 @app.command(sort_key=1)
@@ -207,80 +204,9 @@ def build_va_safetybench(
     print_json(seawall.build(questions, out, config, workers=workers))
 
 
-@app.command
-def models(*, json: bool = False) -> None:
-    """List the supported model families, and where each has its encoder (M), projector (P) and language model (LM).
-
-    Example: `seawall models | grep qwen`
-
-    Args:
-        json: Print JSON.
-    """
-    if json:
-        print_json([dataclasses.asdict(family) for family in FAMILIES])
-    else:
-        print_rows(list_families())
-
-
-@embeddings.command(name="list")
-def list_embeddings(store: Path, *, json: bool = False) -> None:
-    """Count the embeddings of a store by shard, kind and outcome. The store need not be finished.
-
-    Example: `seawall embeddings list runs/embeddings`
-
-    Args:
-        store: Folder that `seawall synthesize` wrote.
-        json: Print JSON.
-    """
-    counts = count_embeddings(store)
-    if json:
-        print_json(counts)
-    else:
-        print_rows(counts["shards"])
-        print(", ".join(f"{name} {value:.4g}" for name, value in counts["summary"].items()))
-
-
-@embeddings.command(name="verify")
-def verify_embeddings(store: Path) -> None:
-    """Read every embedding of a store. Exit with code 2 if one is missing, truncated, not finite or of another shape.
-
-    Example: `seawall embeddings verify runs/embeddings`
-
-    Args:
-        store: Folder that `seawall synthesize` wrote.
-    """
-    print_json(check_store(store))
-
-
-@embeddings.command(name="merge")
-def merge_embeddings(*stores: Path, out: Path) -> None:
-    """Write several stores, made with the same model and settings, into a new one.
-
-    Example: `seawall embeddings merge runs/embeddings-a runs/embeddings-b --out runs/embeddings`
-
-    Args:
-        stores: Folders that `seawall synthesize` wrote. They are not changed.
-        out: Folder of the new store. It must not exist.
-    """
-    print_json(merge_stores(stores, out))
-
-
-@embeddings.command(name="prune")
-def prune_embeddings(store: Path, *, out: Path) -> None:
-    """Write a store without unverified, replaced and broken embeddings into a new folder.
-
-    Example: `seawall embeddings prune runs/embeddings --out runs/embeddings-pruned`
-
-    Args:
-        store: Folder that `seawall synthesize` wrote. It is not changed.
-        out: Folder of the new store. It must not exist.
-    """
-    print_json(prune_store(store, out))
-
-
 app.command(build)
-app.command(embeddings)
-add_commands(app)
+listings.add_commands(app)
+lab.add_commands(app)
 
 
 def main() -> None:

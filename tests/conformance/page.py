@@ -1,4 +1,4 @@
-"""Writes the table of docs/families.md from the table of families and the tiny models of the suite.
+"""Writes the table of docs/reference/conformance.md from the table of families and the tiny models of the suite.
 
 Run it with `PYTHONPATH=src:tests python -m conformance.page`.
 """
@@ -14,7 +14,7 @@ from seawall.models.chat import BLANK, Example
 from seawall.models.custom import qwen_video
 from seawall.models.families import FAMILIES
 
-PAGE = Path(__file__).parents[2] / "docs" / "families.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "conformance.md"
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 REAL = {
     ("llava", "image"): "336 px: 576x1024 -> 576",

@@ -1,4 +1,4 @@
-"""The table in docs/families.md is up to date."""
+"""The table in docs/reference/conformance.md is up to date."""
 
 from __future__ import annotations
 

@@ -1,9 +1,16 @@
-"""The demo, tiny, through the command line: every stage on real files."""
+"""The demo, small: every stage on real files, resumed, interrupted and killed.
+
+One demo with all arms runs through the command line, in processes as users have them. Tests that need no processes of their
+own run in this one, with the arms that they are about.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +19,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
-ARMS = ["base", "safety_prompt", "text_only", "rendered_media", "sea_paper", "seawall", "real_media"]
+from seawall import cli
+from seawall.errors import ArtifactError, ConfigError
+from seawall.lab import commands, demo, pages
+from seawall.lab.arms import ARMS, DemoConfig
+from seawall.lab.organisms import ORGANISMS
+
 METRICS = {
     "asr_media_trained",
     "asr_media_unseen",
@@ -23,192 +36,233 @@ METRICS = {
     "answered_harmless_text",
     "other",
 }
+STEPS, PHRASES = 4, 2
+SIZE = ("--steps", STEPS, "--phrases", PHRASES)
 
 
-def seawall(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "seawall", *map(str, arguments)], capture_output=True, text=True)
+class SerialExecutor(concurrent.futures.Executor):
+    """Runs every job at once, in this process."""
+
+    def submit(self, function, /, *args, **kwargs):
+        future = concurrent.futures.Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+@pytest.fixture
+def serial(monkeypatch):
+    """Run demos without worker processes, with the threads that a worker has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // 2))
+    monkeypatch.setattr(demo, "_start_workers", lambda workers: contextlib.nullcontext(SerialExecutor()))
+    yield
+    torch.set_num_threads(before)
+
+
+def start(out: Path, *options: object, **settings) -> subprocess.Popen:
+    command = [sys.executable, "-m", "seawall", "demo", *map(str, (*SIZE, *options)), "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
+
+
+def wait_for(process: subprocess.Popen, out: Path, pattern: str) -> None:
+    while not list(out.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """The demo with all arms: its folder, and the finished process."""
     out = tmp_path_factory.mktemp("demo") / "run"
-    return out, seawall("demo", "--steps", 8, "--phrases", 4, "--out", out)
+    process = start(out)
+    stdout, stderr = process.communicate()
+    return out, subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@pytest.fixture
+def unfinished(run, tmp_path) -> Path:
+    """A copy of the demo, marked as not finished."""
+    shutil.copytree(run[0], tmp_path / "run")
+    change_json(tmp_path / "run" / "manifest.json", complete=False)
+    return tmp_path / "run"
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def change_json(path: Path, **values) -> None:
+    path.write_text(json.dumps({**read(path), **values}))
 
 
 def test_results_are_as_specified(run):
     out, done = run
     assert done.returncode == 0, done.stderr
-    results = json.loads((out / "results.json").read_text())
-    assert list(results["arms"]) == ARMS
+    results = read(out / "results.json")
+    assert results["schema"] == 2 and list(results["arms"]) == list(ARMS)
     assert set(results) == {
-        "schema",
-        "organism",
-        "method",
-        "seeds",
-        "arms",
-        "forms",
-        "published",
-        "synthesis",
-        "seconds",
-        "versions",
+        *("schema", "organism", "method", "seeds", "arms"),
+        *("forms", "published", "synthesis", "seconds", "versions"),
     }
     assert set(results["synthesis"]) == {"records", "vsr", "steps_mean", "seconds_per_embedding"}
     assert set(results["seconds"]) == {"prepare", "synthesize", "align", "evaluate"}
     for arm in results["arms"].values():
         assert set(arm) == METRICS
-        assert all(m["low"] <= m["mean"] <= m["high"] and m["n"] >= 8 for m in arm.values())
-    assert results["arms"]["base"]["asr_media_unseen"]["mean"] > 0.5, "the organism is unaligned"
+        assert all(m["low"] <= m["mean"] <= m["high"] and m["n"] >= 2 * PHRASES for m in arm.values())
+    assert results["arms"]["base"]["asr_media_unseen"]["mean"] > 0.5, "the model is unaligned"
+    assert all(set(forms) == {"picture", "writing"} for forms in results["forms"].values())
 
 
-def test_base_and_seawall_are_asked_a_benchmark_of_a_published_layout_too(run):
-    published = json.loads((run[0] / "results.json").read_text())["published"]
+def test_base_and_seawall_are_also_evaluated_in_a_published_layout(run):
+    out, done = run
+    published = read(out / "results.json")["published"]
     assert published["benchmark"] == "mm_safetybench" and list(published["arms"]) == ["base", "seawall"]
     for types in published["arms"].values():
         assert types.keys() == {"Text_only", "SD", "TYPO"}
-        assert all(
-            kind["n"] == 4 and kind["low"] <= kind["mean"] <= kind["high"]
-            for t in types.values()
-            for kind in t.values()
-        )
-    assert published["arms"]["base"]["SD"]["harmful"]["mean"] > 0.5, "the organism is unaligned"
-    assert "Text_only" in run[1].stdout and "By prompt type" in (run[0] / "report.html").read_text()
+        shares = [share for kinds in types.values() for share in kinds.values()]
+        assert all(share["n"] == PHRASES and share["low"] <= share["mean"] <= share["high"] for share in shares)
+    assert published["arms"]["base"]["SD"]["harmful"]["mean"] > 0.5, "the model is unaligned"
+    assert "Text_only" in done.stdout and "By prompt type" in (out / "report.html").read_text()
+
+
+def test_the_card_of_an_adapter_has_the_results(run):
+    out, _ = run
+    card = (out / "seed0/seawall/adapter/README.md").read_text()
+    metrics = read(out / "results.json")["arms"]["seawall"]
+    assert all(f"| {name} | {metric['mean']:.3f} |" in card for name, metric in metrics.items())
+    judge = read(out / "seed0/seawall/published/results.json")["judges"]["organism"]
+    assert f"| attack success, by organism | {judge['micro']['share']:.3f} |" in card
+    assert f"| harmless items refused, by organism | {judge['refused']['share']:.3f} |" in card
+    assert card.count("### organism") == card.count("### mm_safetybench") == 1
+    assert "have not been measured" not in card
 
 
 def test_table_and_page_are_shown(run):
     out, done = run
     assert all(arm in done.stdout for arm in ARMS)
     assert str(out / "report.html") in done.stdout
-    assert "Warning" not in done.stderr, "what libraries warn each other of is not for users"
+    assert "Warning" not in done.stderr, "warnings of libraries are not for users"
     assert "data:image/png;base64," in (out / "report.html").read_text()
 
 
-def test_by_preferences_every_trained_arm_has_something_to_reject(tmp_path):
-    arms = [option for arm in ("text_only", "sea_paper", "seawall", "real_media") for option in ("--arms", arm)]
-    done = seawall("demo", "--method", "dpo", "--steps", 4, "--phrases", 4, *arms, "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "results.json").read_text())["method"] == "dpo" and "trained by DPO" in done.stdout
-    adapters = sorted(tmp_path.glob("seed0/*/adapter"))
-    configs = {folder.parent.name: json.loads((folder / "manifest.json").read_text())["config"] for folder in adapters}
-    assert {arm: config["method"] for arm, config in configs.items()} == dict.fromkeys(
-        ("real_media", "sea_paper", "seawall", "text_only"), "dpo"
-    )
-    assert [configs[arm]["mixture"]["media_harmless"] for arm in ("seawall", "sea_paper")] == [0.1, 0.45]
-
-
-def test_the_plane_has_each_trained_arm_at_several_numbers_of_steps(run):
-    plane = json.loads((run[0] / "plane.json").read_text())
-    assert [point["steps"] for point in plane["seawall"]] == [2, 4, 6, 8]
+def test_the_plane_has_each_trained_arm_after_several_numbers_of_steps(run):
+    plane = read(run[0] / "plane.json")
+    assert [point["steps"] for point in plane["seawall"]] == [1, 2, 3, 4]
     assert [point["steps"] for point in plane["base"]] == [0]
 
 
 def test_a_finished_demo_is_kept_and_another_one_refused(run):
     out, _ = run
     before = (out / "results.json").read_bytes()
-    assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0
-    assert (out / "results.json").read_bytes() == before
-    other = seawall("demo", "--steps", 12, "--phrases", 4, "--out", out)
-    assert other.returncode == 2 and "steps: 8 there, 12 now" in other.stderr
+    results = demo.run_demo(out, DemoConfig(steps=STEPS, phrases=PHRASES))
+    assert results == json.loads(before) and (out / "results.json").read_bytes() == before
+    with pytest.raises(ArtifactError, match="steps: 4 there, 12 now"):
+        demo.run_demo(out, DemoConfig(steps=12, phrases=PHRASES))
 
 
-def test_a_demo_goes_on_where_it_stopped(run, tmp_path):
-    import shutil
-
-    out = tmp_path / "run"
-    shutil.copytree(run[0], out)
-    finished = json.loads((out / "results.json").read_text())
-    manifest = json.loads((out / "manifest.json").read_text())
-    (out / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
-    for lost in (
-        "results.json",
-        "seed0/real_media/evaluation/manifest.json",
-        "seed0/real_media/evaluation/results.json",
-    ):
-        (out / lost).unlink()
-    (out / "seed0/real_media/evaluation/answers.jsonl").unlink()
-    assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0
-    assert json.loads((out / "results.json").read_text())["arms"] == finished["arms"]
+def test_a_demo_is_resumed(run, unfinished, serial):
+    (unfinished / "results.json").unlink()
+    for name in ("manifest.json", "answers.jsonl"):
+        (unfinished / "seed0/real_media/evaluation" / name).unlink()
+    results = demo.run_demo(unfinished, DemoConfig(steps=STEPS, phrases=PHRASES))
+    assert results["arms"] == read(run[0] / "results.json")["arms"]
+    seconds = [read(folder / "seconds.json") for folder in (run[0], unfinished)]
+    assert all(seconds[1][stage] > spent for stage, spent in seconds[0].items()), "the earlier session counts"
 
 
-def test_the_workers_end_with_the_demo_that_was_killed(tmp_path):
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "seawall", "demo", "--steps", "500", "--phrases", "4", "--out", str(out)]
-    begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (out / "pairs" / "pairs.jsonl").exists():
-        assert begun.poll() is None
-        time.sleep(0.1)
-    workers = [child for child in psutil.Process(begun.pid).children() if "spawn_main" in " ".join(child.cmdline())]
-    begun.kill()
-    begun.wait()
-    _, left = psutil.wait_procs(workers, timeout=20)
-    assert len(workers) == 2 and not left
+def test_an_error_in_a_worker_is_one_message(unfinished, capsys, monkeypatch):
+    manifest = unfinished / "seed0/seawall/adapter/manifest.json"
+    change_json(manifest, config={**read(manifest)["config"], "learning_rate": 1.0})
+    command = ["seawall", "demo", *map(str, SIZE), "--workers", "1", "--out", str(unfinished)]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    errors = capsys.readouterr().err
+    assert end.value.code == 2
+    assert "learning_rate: 1.0 there" in errors and "Traceback" not in errors
 
 
-def test_a_demo_without_workers_is_refused(tmp_path):
-    done = seawall("demo", "--workers", 0, "--out", tmp_path / "run")
-    assert done.returncode == 2 and "at least 1 worker" in done.stderr
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_error_in_a_worker_comes_with_its_message_alone(run, tmp_path):
-    import shutil
-
-    out = tmp_path / "run"
-    shutil.copytree(run[0], out)
-    manifest = json.loads((out / "manifest.json").read_text())
-    (out / "manifest.json").write_text(json.dumps({**manifest, "complete": False}))
-    other = json.loads((out / "seed0/seawall/adapter/manifest.json").read_text())
-    other["config"]["learning_rate"] = 1.0
-    (out / "seed0/seawall/adapter/manifest.json").write_text(json.dumps(other))
-    done = seawall("demo", "--steps", 8, "--phrases", 4, "--out", out)
-    assert done.returncode == 2
-    assert "learning_rate: 1.0 there" in done.stderr and "Traceback" not in done.stderr
-
-
-def test_an_interrupted_demo_says_so_and_goes_on(run, tmp_path):
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "seawall", "demo", "--steps", "8", "--phrases", "4", "--out", str(out)]
-    # the terminal sends Ctrl-C to the whole group; a background job of a shell would inherit that it is ignored
-    heeded = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-    begun = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeded)
-    while not list(out.glob("seed0/*/adapter/manifest.json")):
-        assert begun.poll() is None
-        time.sleep(0.1)
-    os.killpg(begun.pid, signal.SIGINT)
-    _, errors = begun.communicate(timeout=120)
-    assert begun.returncode == 1 and "interrupted. What was finished is kept" in errors
+def test_a_demo_survives_a_kill_and_an_interruption(run, tmp_path, serial):
+    """After `kill -9` the workers end too. Ctrl-C gives one message. The resumed demo has the results of an undisturbed one."""
+    out, arms = tmp_path / "run", ("--arms", "text_only")
+    process = start(out, *arms)
+    wait_for(process, out, "pairs/pairs.jsonl")
+    workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert len(workers) == 2 and not alive
+    # a terminal sends Ctrl-C to the whole group; a background job of a shell would inherit that it is ignored
+    restore = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    process = start(out, *arms, start_new_session=True, preexec_fn=restore)
+    wait_for(process, out, "seed0/*/adapter/manifest.json")
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "interrupted. Finished work is kept" in errors
     assert "Traceback" not in errors
-    assert seawall("demo", "--steps", 8, "--phrases", 4, "--out", out).returncode == 0
-    arms = [json.loads((folder / "results.json").read_text())["arms"] for folder in (out, run[0])]
-    assert arms[0] == arms[1], "as if nothing had happened"
+    results = demo.run_demo(out, DemoConfig(steps=STEPS, phrases=PHRASES, arms=("text_only",)))
+    assert list(results["arms"]) == ["base", "text_only"]
+    undisturbed = read(run[0] / "results.json")["arms"]
+    assert results["arms"] == {arm: undisturbed[arm] for arm in results["arms"]}
 
 
-def test_a_demo_of_videos(tmp_path):
-    out = tmp_path / "run"
-    done = seawall("demo", "--modality", "video", "--steps", 8, "--phrases", 3, "--arms", "seawall", "--out", out)
-    assert done.returncode == 0, done.stderr
-    results = json.loads((out / "results.json").read_text())
+def test_by_dpo_every_trained_arm_has_rejected_answers(tmp_path, serial, capsys):
+    arms = ("text_only", "sea_paper", "seawall", "real_media")
+    config = DemoConfig(method="dpo", steps=STEPS, num_checkpoints=1, phrases=PHRASES, arms=arms)
+    commands.demo(out=tmp_path, config=config)
+    assert read(tmp_path / "results.json")["method"] == "dpo" and "trained by DPO" in capsys.readouterr().out
+    configs = {arm: read(tmp_path / f"seed0/{arm}/adapter/manifest.json")["config"] for arm in arms}
+    assert all(config["method"] == "dpo" for config in configs.values())
+    assert [configs[arm]["mixture"]["media_harmless"] for arm in ("seawall", "sea_paper")] == [0.1, 0.45]
+
+
+def test_a_demo_of_videos(tmp_path, serial):
+    config = DemoConfig(modality="video", steps=STEPS, num_checkpoints=1, phrases=PHRASES, arms=("seawall",))
+    results = demo.run_demo(tmp_path, config)
     assert results["organism"] == "video" and list(results["arms"]) == ["base", "seawall"]
     assert all(set(arm) == METRICS for arm in results["arms"].values())
-    assert results["arms"]["base"]["asr_media_unseen"]["mean"] > 0.5, "the organism is unaligned"
-    page = (out / "report.html").read_text()
+    assert results["arms"]["base"]["asr_media_unseen"]["mean"] > 0.5, "the model is unaligned"
+    page = (tmp_path / "report.html").read_text()
     assert page.count("data:video/mp4;base64,") == 9 and "picture, then writing" in page
 
 
-def test_an_unknown_modality_is_refused(tmp_path):
-    done = seawall("demo", "--modality", "smell", "--out", tmp_path / "run")
-    assert done.returncode == 2 and "video" in done.stderr
+def test_a_demo_without_workers_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="workers is 0; it must be at least 1"):
+        demo.run_demo(tmp_path / "run", workers=0)
+    assert not (tmp_path / "run").exists()
 
 
-def test_all_modalities_run_one_after_the_other(monkeypatch, tmp_path):
-    from seawall import demo
-    from seawall.lab.organisms import ORGANISMS
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"modality": "smell"}, "modality is 'smell'; it must be one of 'image', 'video', 'audio', 'all'"),
+        ({"seeds": 0, "steps": 3}, "seeds is 0; it must be at least 1; steps is 3; it must be at least 4"),
+        ({"num_checkpoints": 0}, "num_checkpoints is 0"),
+        ({"arms": ("seawall", "nope")}, "arms contains 'nope'; choose from base"),
+    ],
+)
+def test_settings_that_cannot_work_are_named_together(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        DemoConfig(**settings)
 
-    monkeypatch.setattr(
-        demo, "demo", lambda out, config, workers: (config.modality, config.steps, config.num_checkpoints)
-    )
-    ran = [(folder.name, *results) for folder, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all"))]
-    assert ran == [(name, name, 120, 1) for name in ORGANISMS]
-    ran = [results for _, results in demo.demo_all(tmp_path, demo.DemoConfig(modality="all", steps=9, checkpoints=2))]
-    assert ran == [(name, 9, 2) for name in ORGANISMS]
-    ran = list(demo.demo_all(tmp_path, demo.DemoConfig(modality="video")))
-    assert ran == [(tmp_path, ("video", None, None))]
+
+def test_all_modalities_run_in_turn(monkeypatch, tmp_path, capsys):
+    ran = []
+    monkeypatch.setattr(demo, "run_demo", lambda out, config, workers: ran.append((out, config)))
+    monkeypatch.setattr(pages, "print_results", lambda results: None)
+    commands.demo(out=tmp_path, config=DemoConfig(modality="all"))
+    assert [(out, config.modality) for out, config in ran] == [(tmp_path / name, name) for name in ORGANISMS]
+    assert all((config.steps, config.num_checkpoints) == (120, 1) for _, config in ran)
+    assert all(str(tmp_path / name / "report.html") in capsys.readouterr().out for name in ["image"])
+    given = DemoConfig(modality="all", steps=9, num_checkpoints=2).list_demos()
+    assert [(config.steps, config.num_checkpoints) for config in given.values()] == [(9, 2)] * len(ORGANISMS)
+    one = DemoConfig(modality="video")
+    assert one.list_demos() == {"": one}
+
+
+def test_sounds_train_longer_by_sft():
+    assert [DemoConfig(modality="audio", method=method).get_steps() for method in ("sft", "dpo")] == [480, 240]
+    assert DemoConfig().get_steps() == 240 and DemoConfig(modality="audio", steps=9).get_steps() == 9

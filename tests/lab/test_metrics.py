@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from seawall.evaluation.statistics.intervals import interval, wilson
-from seawall.lab.metrics import METRICS, measure
+from seawall.lab.metrics import JUDGE, METRICS, TEXT_ONLY, make_verdict, measure, measure_by_form
+from seawall.store.items import Answer, Verdict
 
 NAMES = [
     "asr_media_trained",

@@ -1,6 +1,6 @@
 """Modalities: the kinds of media, and how files of each kind are read.
 
-`register_modality` adds one; see docs/new_modality.md.
+`register_modality` adds one; see docs/how_to/new_modality.md.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Modality:
 
 
 MODALITIES: Registry[Modality] = Registry(
-    "modality", ModelError, "Add it with seawall.register_modality(...): see docs/new_modality.md."
+    "modality", ModelError, "Add it with seawall.register_modality(...): see docs/how_to/new_modality.md."
 )
 """Registered modalities by name."""
 

@@ -156,7 +156,7 @@ def register_model(name: str, source: ModelSource) -> None:
     Args:
         name: What users pass as `model`.
         source: Folder in Hugging Face format, or a function that returns model and processor. Each call of the function must
-            return new objects with the same weights. See docs/new_modality.md.
+            return new objects with the same weights. See docs/how_to/new_modality.md.
     """
     MODELS.register(name, source)
 
@@ -183,7 +183,7 @@ def find_family(model_type: str, modality: str | None = None, tower: str | None 
         supported = ", ".join(dict.fromkeys(family.model_type for family in FAMILIES))
         raise ModelError(
             f"The model has type {model_type!r}, which Seawall does not support. Supported types: {supported}. Use a checkpoint of "
-            "one of these, or register the type with seawall.register_family(seawall.Family(...)); see docs/families.md."
+            "one of these, or register the type with seawall.register_family(seawall.Family(...)); see docs/how_to/new_family.md."
         )
     for family in rows:
         if modality in (None, family.modality):

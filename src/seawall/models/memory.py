@@ -78,7 +78,7 @@ def halve_batch_size(batch_size: int) -> int:
     if batch_size == 1:
         raise ModelError(
             "Out of memory with a single record. Use gradient checkpointing, a lower precision, a smaller blank, or a device "
-            "map that moves part of the model off the GPU (docs/synthesis_speed.md)."
+            "map that moves part of the model off the GPU (docs/how_to/memory.md)."
         )
     clear_device_cache(garbage_collection=True)
     return batch_size // 2

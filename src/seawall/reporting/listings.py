@@ -1,9 +1,27 @@
-"""Listings of the command line, as rows of a table."""
+"""Commands that list models and look after embeddings: `seawall models`, `seawall embeddings list|verify|merge|prune`."""
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
+from cyclopts import App
+
 from seawall.media.modality import find_modality
 from seawall.models.families import FAMILIES
+from seawall.reporting.terminal import print_json, print_rows
+from seawall.store.maintenance import check_store, count_embeddings, merge_stores, prune_store
+
+
+def add_commands(app: App) -> None:
+    """Add the commands to the command line."""
+    embeddings = App(name="embeddings", help="List, verify, merge and prune embeddings.")
+    embeddings.command(list_embeddings, name="list")
+    embeddings.command(verify_embeddings, name="verify")
+    embeddings.command(merge_embeddings, name="merge")
+    embeddings.command(prune_embeddings, name="prune")
+    app.command(embeddings)
+    app.command(list_models, name="models")
 
 
 def list_families() -> list[dict[str, str]]:
@@ -22,3 +40,69 @@ def list_families() -> list[dict[str, str]]:
         }
         for family in FAMILIES
     ]
+
+
+def list_models(*, json: bool = False) -> None:
+    """List the supported model families, and where each has its encoder (M), projector (P) and language model (LM).
+
+    Example: `seawall models | grep qwen`
+
+    Args:
+        json: Print JSON.
+    """
+    if json:
+        print_json([dataclasses.asdict(family) for family in FAMILIES])
+    else:
+        print_rows(list_families())
+
+
+def list_embeddings(store: Path, *, json: bool = False) -> None:
+    """Count the embeddings of a store by shard, kind and outcome. The store need not be finished.
+
+    Example: `seawall embeddings list runs/embeddings`
+
+    Args:
+        store: Folder that `seawall synthesize` wrote.
+        json: Print JSON.
+    """
+    counts = count_embeddings(store)
+    if json:
+        print_json(counts)
+    else:
+        print_rows(counts["shards"])
+        print(", ".join(f"{name} {value:.4g}" for name, value in counts["summary"].items()))
+
+
+def verify_embeddings(store: Path) -> None:
+    """Read every embedding of a store. Exit with code 2 if one is missing, truncated, not finite or of another shape.
+
+    Example: `seawall embeddings verify runs/embeddings`
+
+    Args:
+        store: Folder that `seawall synthesize` wrote.
+    """
+    print_json(check_store(store))
+
+
+def merge_embeddings(*stores: Path, out: Path) -> None:
+    """Write several stores, made with the same model and settings, into a new one.
+
+    Example: `seawall embeddings merge runs/embeddings-a runs/embeddings-b --out runs/embeddings`
+
+    Args:
+        stores: Folders that `seawall synthesize` wrote. They are not changed.
+        out: Folder of the new store. It must not exist.
+    """
+    print_json(merge_stores(stores, out))
+
+
+def prune_embeddings(store: Path, *, out: Path) -> None:
+    """Write a store without unverified, replaced and broken embeddings into a new folder.
+
+    Example: `seawall embeddings prune runs/embeddings --out runs/embeddings-pruned`
+
+    Args:
+        store: Folder that `seawall synthesize` wrote. It is not changed.
+        out: Folder of the new store. It must not exist.
+    """
+    print_json(prune_store(store, out))

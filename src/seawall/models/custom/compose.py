@@ -1,6 +1,6 @@
 """Composition of a multimodal model from an encoder, a projector and a causal language model.
 
-See docs/new_modality.md. Several media in one prompt and media of different shapes in one batch are not supported.
+See docs/how_to/new_modality.md. Several media in one prompt and media of different shapes in one batch are not supported.
 """
 
 from __future__ import annotations
