@@ -8,8 +8,10 @@ import inspect
 import io
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from cyclopts import App
 from cyclopts.help import HelpEntry, HelpPanel
@@ -20,6 +22,10 @@ from seawall.media.modality import MODALITIES
 from seawall.models.families import FAMILIES
 from seawall.recipes import TABLES
 from seawall.reporting.help import GROUPS, GroupedHelp
+
+
+USUAL = {"language_model": "language model", "auto_class": "loaded by", "checked_on": "checked on transformers"}
+"""Fields of a family that have one value in most rows -> what the page calls them."""
 
 
 class _Recorder:
@@ -120,20 +126,31 @@ def make_recipe_keys() -> str:
 
 
 def _describe_keys(table: str, cls: type, nested: list[tuple[str, type]]) -> list[str]:
-    docs, lines = read_field_docs(cls), []
+    docs, types, lines = read_field_docs(cls), get_type_hints(cls), []
     for field in dataclasses.fields(cls):
         text = " ".join(docs.get(field.name, "").split())
         if dataclasses.is_dataclass(field.default):
             nested.append((f"{table}.{field.name}", type(field.default)))
             lines.append(f"- `{field.name}`: {text} A table of its own, `[{table}.{field.name}]`.")
             continue
-        facts = [f"`{field.type}`"]
+        facts = [_name_type(types[field.name])]
         if field.default is dataclasses.MISSING:
             facts.append("required")
-        elif field.default is not None:
+        elif field.default not in (None, ()):
             facts.append(f"default `{_to_toml(field.default)}`")
         lines.append(f"- `{field.name}`: {text} *({'; '.join(facts)})*")
     return lines
+
+
+def _name_type(hint: Any) -> str:
+    """Return what a key takes, in words."""
+    names = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path"}
+    if hint in names:
+        return names[hint]
+    inner = [one for one in get_args(hint) if one not in (type(None), ...)]
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(f'`{one}`' for one in inner)}"
+    return f"list of {names[inner[0]]}s" if get_origin(hint) is tuple else _name_type(inner[0])
 
 
 def _to_toml(value: Any) -> str:
@@ -146,23 +163,23 @@ def _to_toml(value: Any) -> str:
 
 def make_families() -> str:
     """Return the table of model families."""
-    heads = ("model type", "modality", "encoder layers", "projector", "language model", "blank", "loaded by", "checked on")
+    usual = {name: Counter(getattr(one, name) for one in FAMILIES).most_common(1)[0][0] for name in USUAL}
+    heads = ("model type", "modality", "encoder layers", "projector", "blank", "otherwise")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for family in FAMILIES:
-        deep = f", `{family.deep_projectors}.*`" if family.deep_projectors else ""
-        unit = MODALITIES.find(family.modality).unit
+        deep = f"<br>`{family.deep_projectors}.*`" if family.deep_projectors else ""
+        other = [f"{title} `{value}`" for name, title in USUAL.items() if (value := getattr(family, name)) != usual[name]]
         cells = (
             f"`{family.model_type}`" + (f" ({family.tower})" if family.tower else ""),
             family.modality,
             f"`{family.encoder_layers}`" if family.encoder_layers else "none",
             f"`{family.projector}`{deep}",
-            f"`{family.language_model}`",
-            f"{family.blank:g} {unit}" if family.blank else "the processor's size",
-            f"`{family.auto_class}`",
-            family.checked_on,
+            f"{family.blank:g} {MODALITIES.find(family.modality).unit}" if family.blank else "its own",
+            ", ".join(other),
         )
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    said = ", ".join(f"{title} `{usual[name]}`" for name, title in USUAL.items())
+    return f"Unless the last column says otherwise: {said}.\n\n" + "\n".join(lines)
 
 
 def count_families() -> str:
