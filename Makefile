@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 LATEST := .venv-latest
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: demo test lint check latest clean
+.PHONY: demo test lint check docs figures latest clean
 
 demo: $(READY)
 	$(VENV)/bin/seawall demo --out demo
@@ -25,6 +25,20 @@ check: export OMP_NUM_THREADS = 1
 check: lint
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
 
+# The site, in site/. A broken link, a warning or anything loaded from another host fails the build.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)/.docs
+	$(VENV)/bin/python -m mkdocs build --strict
+
+$(VENV)/.docs: $(READY)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
+
+# The picture and the table of the README, drawn again from benchmarks/data/. For the figures of a new demo:
+# python benchmarks/figures.py --results demo/results.json
+figures: $(READY)
+	$(VENV)/bin/python benchmarks/figures.py
+
 # The newest release of each dependency, in its own environment: do private names and families still work?
 latest:
 	$(PYTHON) -m venv $(LATEST)
@@ -39,4 +53,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(LATEST) demo
+	rm -rf $(VENV) $(LATEST) demo site

@@ -54,14 +54,20 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.fixture(params=STAGES)
+def stage(request, folder) -> str:
+    """Each stage of which the version has a folder."""
+    if not (folder / request.param).is_dir():
+        pytest.skip("TRL did not fit that version of transformers")
+    return request.param
+
+
 def test_a_finished_folder_is_returned_as_it_is(folder, stage):
     before = snapshot(folder / stage)
     assert STAGES[stage](folder)
     assert snapshot(folder / stage) == before
 
 
-@pytest.mark.parametrize("stage", STAGES)
 def test_a_folder_from_before_an_option_existed_is_returned_as_it_is(folder, stage):
     edit(folder / stage, lambda manifest: manifest["config"].pop(OPTIONS[stage]))
     before = snapshot(folder / stage)
@@ -69,7 +75,6 @@ def test_a_folder_from_before_an_option_existed_is_returned_as_it_is(folder, sta
     assert snapshot(folder / stage) == before
 
 
-@pytest.mark.parametrize("stage", STAGES)
 def test_an_option_of_another_version_must_be_at_its_default(folder, stage):
     def add(manifest: dict, *, default: bool) -> None:
         manifest["config"]["new_option"] = 3

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import io
+import itertools
 import re
 import textwrap
 from collections import Counter
@@ -20,9 +21,8 @@ from rich.console import Console
 from seawall.cli import app
 from seawall.media.modality import MODALITIES
 from seawall.models.families import FAMILIES
-from seawall.recipes import TABLES
+from seawall.recipes.tables import TABLES
 from seawall.reporting.help import GROUPS, GroupedHelp
-
 
 USUAL = {"language_model": "language model", "auto_class": "loaded by", "checked_on": "checked on transformers"}
 """Fields of a family that have one value in most rows -> what the page calls them."""
@@ -104,10 +104,10 @@ def read_field_docs(cls: type) -> dict[str, str]:
     """Return field -> text of the docstring under it, of a dataclass and its bases."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__[:-1]):
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
-        for field, text in zip(body, body[1:], strict=False):
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body
+        for field, text in itertools.pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-                docs[field.target.id] = inspect.cleandoc(text.value.value)  # type: ignore[attr-defined, union-attr]
+                docs[field.target.id] = inspect.cleandoc(text.value.value)
     return docs
 
 
@@ -168,13 +168,15 @@ def make_families() -> str:
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for family in FAMILIES:
         deep = f"<br>`{family.deep_projectors}.*`" if family.deep_projectors else ""
-        other = [f"{title} `{value}`" for name, title in USUAL.items() if (value := getattr(family, name)) != usual[name]]
+        other = [
+            f"{title} `{value}`" for name, title in USUAL.items() if (value := getattr(family, name)) != usual[name]
+        ]
         cells = (
             f"`{family.model_type}`" + (f" ({family.tower})" if family.tower else ""),
             family.modality,
             f"`{family.encoder_layers}`" if family.encoder_layers else "none",
             f"`{family.projector}`{deep}",
-            f"{family.blank:g} {MODALITIES.find(family.modality).unit}" if family.blank else "its own",
+            f"{family.blank:g}&nbsp;{MODALITIES.find(family.modality).unit}" if family.blank else "its&nbsp;own",
             ", ".join(other),
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -195,4 +197,3 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipe_keys": make_recipe_keys,
 }
 """Name in a marker -> function that returns its Markdown."""
-

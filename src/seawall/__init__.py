@@ -2,6 +2,7 @@
 
 Each stage is one function and one package: `prepare` in `seawall.preparation`, `synthesize` in `seawall.synthesis`, `align` in
 `seawall.alignment`, `evaluate` and `judge` in `seawall.evaluation`, `report` in `seawall.reporting`, `build` in `seawall.building`.
+`run` in `seawall.recipes` runs them all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from seawall.errors import SeawallError
 
 if TYPE_CHECKING:
-    from seawall import alignment, building, evaluation, media, models, preparation, reporting, store, synthesis
+    from seawall import (
+        alignment, building, evaluation, media, models, preparation, recipes, reporting, store, synthesis
+    )  # fmt: skip
     from seawall.alignment.card import add_results
     from seawall.alignment.config import AlignConfig, Mixture
     from seawall.alignment.run import align
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from seawall.models.families import register_model
     from seawall.preparation.config import PrepareConfig
     from seawall.preparation.run import prepare
+    from seawall.recipes.pipeline import run
+    from seawall.recipes.read import read_recipe
+    from seawall.recipes.tables import Recipe
     from seawall.reporting.run import report
     from seawall.synthesis.config import SynthesizeConfig
     from seawall.synthesis.run import synthesize
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _PACKAGES = (
-    "alignment", "building", "evaluation", "media", "models", "preparation", "reporting", "store", "synthesis"
+    "alignment", "building", "evaluation", "media", "models", "preparation", "recipes", "reporting", "store", "synthesis"
 )  # fmt: skip
 _PLACES = {
     "AlignConfig": "alignment.config",
@@ -46,6 +52,7 @@ _PLACES = {
     "Mixture": "alignment.config",
     "Modality": "media.modality",
     "PrepareConfig": "preparation.config",
+    "Recipe": "recipes.tables",
     "SynthesizeConfig": "synthesis.config",
     "add_results": "alignment.card",
     "align": "alignment.run",
@@ -53,15 +60,17 @@ _PLACES = {
     "evaluate": "evaluation.run",
     "judge": "evaluation.run",
     "prepare": "preparation.run",
+    "read_recipe": "recipes.read",
     "register_benchmark": "evaluation.benchmarks.registry",
     "register_family": "models.families",
     "register_judge": "evaluation.judges.registry",
     "register_modality": "media.modality",
     "register_model": "models.families",
     "report": "reporting.run",
+    "run": "recipes.pipeline",
     "synthesize": "synthesis.run",
 }
-__all__ = ["SeawallError", *_PACKAGES, *_PLACES]  # noqa: PLE0604
+__all__ = ["SeawallError", *_PACKAGES, *_PLACES]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """What the demo compares and how: its arms, their syntheses, the training recipe, and the demo's settings.
 
 Every trained arm gets the same steps, batch size, learning rate, text records and share of harmful examples. The
-recipe was chosen on validation phrases: docs/results.md.
+recipe was chosen on validation phrases: docs/results/index.md.
 """
 
 from __future__ import annotations
@@ -110,11 +110,7 @@ class DemoConfig:
     steps: int | None = None
     """Optimiser steps of every trained arm. Default: 240; 480 for sounds by SFT; 120 with `--modality all`."""
     num_checkpoints: int | None = None
-    """Points of each trained arm in the plane of harm and over-refusal, evenly spaced over the steps.
-
-    Default: 3; 1 with
-    `--modality all`.
-    """
+    """Checkpoints of each trained arm that are measured, evenly spaced. Default: 3; 1 with `--modality all`."""
     phrases: int | None = None
     """Maximum number of phrases of each kind, for a quick look. Default: all."""
     part: Literal["test", "validation"] = "test"
@@ -146,7 +142,7 @@ class DemoConfig:
         return [arm for arm in ARMS if arm == "base" or arm in self.arms]
 
     def list_demos(self) -> dict[str, DemoConfig]:
-        """Return the settings of each demo to run, by the name of its subfolder. It is empty if there is only one."""
+        """Return the settings of each demo to run, by the name of its subfolder (an empty name if there is one demo)."""
         if self.modality != "all":
             return {"": self}
         quick = {name: getattr(self, name) or value for name, value in QUICK.items()}

@@ -58,7 +58,7 @@ def measure_directly(
     model: str,
     data: Path,
     out: Path,
-    benchmark: BenchmarkConfig = BenchmarkConfig(benchmark=NAME),
+    benchmark: BenchmarkConfig | None = None,
     config: EvaluateConfig = EvaluateConfig(),
     *,
     adapter: Path | None = None,
@@ -69,7 +69,7 @@ def measure_directly(
         model: Registered name, folder in Hugging Face format, or hub id.
         data: Folder of the benchmark.
         out: Folder for `answers.jsonl` and `manifest.json`.
-        benchmark: What is asked.
+        benchmark: What is asked. None asks every item.
         config: How the model is asked.
         adapter: Folder of a PEFT adapter made by `align`.
 
@@ -82,6 +82,7 @@ def measure_directly(
     from seawall.models.generate import generate
     from seawall.models.load import load_model
 
+    benchmark = benchmark or BenchmarkConfig(benchmark=NAME)
     items = read_benchmark(benchmark, data)
     modality = next((item.modality for item in items if item.modality), None)
     loaded = load_model(model, adapter, modality=modality, precision=config.precision, device_map=config.device_map)

@@ -51,8 +51,8 @@ def run_demo(out: Path, config: DemoConfig = DemoConfig(), *, workers: int = 2) 
     Args:
         out: Folder for all artifacts, `results.json`, `plane.json` and `report.html`.
         config: Settings, of one modality.
-        workers: Processes that share the arms and the cores. On small models, two are faster than one with twice the
-        cores.
+        workers: Processes that share the arms and the cores. On small models, two are faster than one with twice
+            the cores.
 
     Returns:
         The content of `results.json`.

@@ -1,4 +1,4 @@
-"""Commands that list models and look after embeddings: `seawall models`, `seawall embeddings list|verify|merge|prune`."""
+"""Commands that list models and look after embeddings: `seawall models`, `seawall embeddings list|verify|show|merge|prune`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from seawall.store.maintenance import check_store, count_embeddings, merge_store
 
 def add_commands(app: App) -> None:
     """Add the commands to the command line."""
-    embeddings = App(name="embeddings", help="List, verify, merge and prune embeddings.")
+    embeddings = App(name="embeddings", help="List, verify, show, merge and prune embeddings.")
     embeddings.command(list_embeddings, name="list")
     embeddings.command(verify_embeddings, name="verify")
+    embeddings.command(show_embeddings, name="show")
     embeddings.command(merge_embeddings, name="merge")
     embeddings.command(prune_embeddings, name="prune")
     app.command(embeddings)
@@ -82,6 +83,34 @@ def verify_embeddings(store: Path) -> None:
         store: Folder that `seawall synthesize` wrote.
     """
     print_json(check_store(store))
+
+
+def show_embeddings(
+    store: Path,
+    *,
+    out: Path,
+    model: str | None = None,
+    pairs: Path | None = None,
+    bank: Path | None = None,
+    sample: int = 12,
+) -> None:
+    """Write a page that shows whether the synthesis worked: answers, loss curves, nearest media and a map.
+
+    It prints the path of the page, which contains harmful phrases. The store need not be finished.
+
+    Example: `seawall embeddings show runs/embeddings --out runs/embeddings.html`
+
+    Args:
+        store: Folder that `seawall synthesize` wrote.
+        out: HTML file to write.
+        model: The model that the embeddings were made for. Default: the one that the store names.
+        pairs: Folder of the pairs. Default: the one that the store names.
+        bank: Folder of harmless media. Default: the one that the store names.
+        sample: Records to show in detail.
+    """
+    from seawall.reporting.embeddings.run import show_embeddings
+
+    print(show_embeddings(store, out, model=model, pairs=pairs, bank=bank, sample=sample))
 
 
 def merge_embeddings(*stores: Path, out: Path) -> None:

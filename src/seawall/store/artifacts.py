@@ -138,8 +138,11 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequ
     return False
 
 
-def reopen(out: Path, config: Any, inputs: dict[str, str]) -> None:
-    """Mark a claimed folder as incomplete, with the free settings and inputs of the run that continues it."""
+def reopen(out: Path, config: Any, inputs: dict[str, str], **facts: Any) -> None:
+    """Mark a claimed folder as incomplete, with the free settings and inputs of the run that continues it.
+
+    `facts` are recorded as by `finish`.
+    """
     manifest, settings = read_manifest(out), to_plain(config)
     known = _flatten(settings)
     unknown = [name for name in manifest.defaults if name not in known]  # options of the version that made the folder
@@ -149,6 +152,7 @@ def reopen(out: Path, config: Any, inputs: dict[str, str]) -> None:
         defaults=(*_find_defaults(config, settings), *unknown),
         inputs=inputs,
         complete=False,
+        facts={**manifest.facts, **facts},
     )
     write_manifest(out, updated)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seawall.errors import ArtifactError
-from seawall.store.artifacts import MANIFEST, read_manifest, require
+from seawall.store.artifacts import MANIFEST, Manifest, read_manifest, require
 from seawall.store.files import explain_full_disk, write_durably
 from seawall.store.pair import Pair
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 log = logging.getLogger(__name__)
+
+MADE_FROM = "made_from"
+"""Fact in the manifest of a store: `model`, `pairs` and `bank` as the user named them, folders by absolute path."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,10 +237,24 @@ def open_store(folder: Path, fingerprint: str) -> EmbeddingStore:
     Raises:
         ArtifactError: It is not finished, or was made for another model.
     """
-    made_for = require(folder, "synthesize").inputs["model"]
+    require_model(folder, require(folder, "synthesize"), fingerprint)
+    return EmbeddingStore(folder)
+
+
+def require_model(folder: Path, manifest: Manifest, fingerprint: str) -> None:
+    """Check that the embeddings of a store fit a model.
+
+    Args:
+        folder: Folder of the store.
+        manifest: Its manifest.
+        fingerprint: Fingerprint of the model.
+
+    Raises:
+        ArtifactError: They were made for another model.
+    """
+    made_for = manifest.inputs["model"]
     if made_for != fingerprint:
         raise ArtifactError(
             f"The embeddings in {folder} were made for another model (fingerprint {made_for}, this model has "
             f"{fingerprint}). Embeddings only fit the model that they were made with: synthesize them again."
         )
-    return EmbeddingStore(folder)

@@ -30,6 +30,11 @@ def hash_listing(files: Sequence[Path]) -> str:
     return hash_text(json.dumps([(path.name, path.stat().st_size) for path in files]))
 
 
+def locate(name: str | Path) -> str:
+    """Return the absolute path of a file or folder that exists, and any other name unchanged."""
+    return str(Path(name).resolve()) if Path(name).exists() else str(name)
+
+
 def to_plain(value: Any) -> Any:
     """Return a dataclass or any other value as JSON reads it back: with dicts, lists, texts and numbers only."""
     plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value

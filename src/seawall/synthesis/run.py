@@ -16,8 +16,8 @@ from seawall.models.chat import BLANK, Blank
 from seawall.models.load import LoadedModel, is_placed, load_model
 from seawall.progress import track
 from seawall.store.artifacts import claim, finish, reopen
-from seawall.store.embeddings import EmbeddingStore, Entry
-from seawall.store.files import hash_file, hash_listing, read_json, write_json
+from seawall.store.embeddings import MADE_FROM, EmbeddingStore, Entry
+from seawall.store.files import hash_file, hash_listing, locate, read_json, write_json
 from seawall.store.maintenance import SUMMARY, summarize_entries
 from seawall.store.pair import PAIRS, Pair, read_modality, read_pairs
 from seawall.store.writer import ShardWriter
@@ -84,7 +84,8 @@ def synthesize(
         if finished and not todo:
             summary: dict[str, Any] = read_json(out / SUMMARY)
             return summary
-        reopen(out, config, inputs)
+        made_from = {"model": locate(model), "pairs": locate(pairs), "bank": locate(bank) if files and bank else ""}
+        reopen(out, config, inputs, **{MADE_FROM: made_from})
         _make_embeddings(spec, loaded, engine, store, wanted, todo)
         return _finish(store, wanted, config.copies)
 

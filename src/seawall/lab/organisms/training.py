@@ -196,8 +196,7 @@ def minimise(modules: list[nn.Module], losses: Iterable[Tensor], steps: int, lea
     """Take one optimiser step for each loss, with a one-cycle cosine schedule.
 
     Args:
-        modules: The modules to train. Weights of linear layers and convolutions are trained by `Muon`, all else by
-        AdamW.
+        modules: The modules to train. `Muon` trains the weights of linear layers and convolutions, AdamW all else.
         losses: One loss per step.
         steps: Number of losses.
         learning_rate: Peak learning rate of AdamW.

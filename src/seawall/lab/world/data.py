@@ -10,6 +10,7 @@ from seawall import prompts
 from seawall.lab.world import dialogue
 from seawall.lab.world.media import GENERATORS, MediaGenerator
 from seawall.lab.world.phrases import Part, Phrase, list_phrases
+from seawall.lab.world.published import write_published
 from seawall.store.files import write_jsonl
 
 ITEMS = "items.jsonl"
@@ -17,6 +18,28 @@ ITEMS = "items.jsonl"
 RECORDS_PER_PHRASE = 2
 """Text records of each training phrase, with different requests."""
 KINDS = ("harmful", "harmless")
+MEDIA_PER_PHRASE = 4
+"""Harmless media of each training phrase that `write_data` writes."""
+
+
+def write_data(folder: Path, modality: str = "image", phrases: int | None = None) -> dict[str, Path]:
+    """Write what a user of a built-in model brings: text safety data, harmless media, and a benchmark.
+
+    Args:
+        folder: Folder to write to. It is created if missing.
+        modality: `image`, `video` or `audio`.
+        phrases: Maximum number of phrases of each kind. None uses all.
+
+    Returns:
+        `records`, the file `records.jsonl`; `media`, the folder of harmless media with `media.jsonl`; `benchmark`, held-out
+        phrases in the layout of the published benchmark of the modality.
+    """
+    places = {"records": folder / "records.jsonl", "media": folder / "media", "benchmark": folder / "benchmark"}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_media(places["media"], "harmless", MEDIA_PER_PHRASE, phrases, modality)
+    write_published(places["benchmark"], "test", phrases, modality)
+    write_records(places["records"], phrases)
+    return places
 
 
 def write_records(path: Path, phrases: int | None = None) -> None:
