@@ -27,12 +27,8 @@ check: lint
 
 # The site, in site/. A broken link, a warning or anything loaded from another host fails the build.
 docs: export NO_MKDOCS_2_WARNING = 1
-docs: $(VENV)/.docs
+docs: $(READY)
 	$(VENV)/bin/python -m mkdocs build --strict
-
-$(VENV)/.docs: $(READY)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
-	touch $@
 
 # The picture and the table of the README, drawn again from benchmarks/data/. For the figures of a new demo:
 # python benchmarks/figures.py --results demo/results.json

@@ -3,7 +3,7 @@
 python benchmarks/compare_questions.py BUILT PUBLISHED [--json]
 
 Each folder contains Video_questions and Audio_questions. The output of `seawall build va-safetybench --as-published
---no-media` should be equal. Without --as-published the differences are the slips that docs/va_safetybench.md lists. The
+--no-media` should be equal. Without --as-published the differences are the slips that docs/explanation/va_safetybench.md lists. The
 exit code is 1 if anything differs.
 """
 

@@ -9,7 +9,7 @@ and the encoder's layers are not run again. Source: SEA, section 3.2.
 
 `RATE` and `STEPS` were chosen by `--tune` on 48 records of organism:image on which nothing is measured. Every
 learning rate runs to the largest number of steps and is verified on the way. The fewest steps win among the settings
-whose VSR is within 0.01 of the best, then the better VSR (docs/synthesis_speed.md has the table). `--embeddings-out`
+whose VSR is within 0.01 of the best, then the better VSR (notes/2026-11-25-reference-tuned.md has the table). `--embeddings-out`
 writes a store like that of `seawall synthesize`, for `seawall align` to train on.
 """
 

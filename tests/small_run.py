@@ -17,7 +17,7 @@ from seawall.synthesis.run import synthesize
 
 CONFIG = SynthesizeConfig(copies=1)
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-2}
-"""Tolerance for embeddings (standard deviation 10) made in different batches, as docs/synthesis.md states it."""
+"""Tolerance for embeddings (standard deviation 10) made in different batches, as docs/how_to/resume.md states it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from seawall.building.config import BuildConfig
     from seawall.building.run import build
     from seawall.evaluation.benchmarks.registry import Benchmark, register_benchmark
-    from seawall.evaluation.config import EvaluateConfig
+    from seawall.evaluation.config import BenchmarkConfig, EvaluateConfig
     from seawall.evaluation.judges.registry import Judge, register_judge
     from seawall.evaluation.run import evaluate, judge
     from seawall.media.modality import Modality, register_modality
@@ -45,6 +45,7 @@ _PACKAGES = (
 _PLACES = {
     "AlignConfig": "alignment.config",
     "Benchmark": "evaluation.benchmarks.registry",
+    "BenchmarkConfig": "evaluation.config",
     "BuildConfig": "building.config",
     "EvaluateConfig": "evaluation.config",
     "Family": "models.families",

@@ -17,6 +17,7 @@ from seawall.errors import ConfigError, SeawallError
 from seawall.evaluation.config import BenchmarkConfig
 from seawall.lab import commands as lab
 from seawall.progress import set_up_log
+from seawall.recipes import commands as recipes
 from seawall.reporting import listings
 from seawall.reporting.card import add_to_card
 from seawall.reporting.help import GroupedHelp
@@ -75,7 +76,7 @@ def synthesize(
         pairs: Folder that `seawall prepare` wrote.
         out: Folder for the embeddings.
         bank: Folder of real, harmless, unlabelled media as starting points.
-        engine: local uses every visible device of this machine; ray uses every device of a Ray cluster (docs/synthesis.md).
+        engine: local uses every visible device of this machine; ray uses every device of a Ray cluster (docs/how_to/several_gpus.md).
     """
     warn_about_versions()
     print_json(seawall.synthesize(model, pairs, out, config, bank=bank, engine=engine))
@@ -143,10 +144,10 @@ def evaluate(
 
     Args:
         model: Folder in Hugging Face format, hub id or name of a built-in model (`seawall organism list`).
-        data: Folder or zip file of the benchmark, as downloaded (docs/benchmarks.md).
+        data: Folder or zip file of the benchmark, as downloaded (docs/how_to/benchmarks.md).
         out: Folder for the log of Inspect and results.json.
         adapter: Folder that `seawall align` wrote.
-        judge: NAME or NAME=MODEL of a judge (docs/judges.md). Repeat the flag for several. Default: those of the benchmark.
+        judge: NAME or NAME=MODEL of a judge (docs/how_to/judges.md). Repeat the flag for several. Default: those of the benchmark.
     """
     warn_about_versions()
     results = seawall.evaluate(model, data, out, benchmark, config, adapter=adapter, judges=judge)
@@ -206,6 +207,7 @@ def build_va_safetybench(
 
 app.command(build)
 listings.add_commands(app)
+recipes.add_commands(app)
 lab.add_commands(app)
 
 

@@ -173,6 +173,7 @@ def test_a_demo_is_resumed(run, unfinished, serial):
     assert all(seconds[1][stage] > spent for stage, spent in seconds[0].items()), "the earlier session counts"
 
 
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 def test_an_error_in_a_worker_is_one_message(unfinished, capsys, monkeypatch):
     manifest = unfinished / "seed0/seawall/adapter/manifest.json"
     change_json(manifest, config={**read(manifest)["config"], "learning_rate": 1.0})

@@ -21,6 +21,8 @@ def test_models_benchmark_judge_and_page_are_registered_as_those_of_a_package():
 
 
 def test_the_plugin_imports_nothing_heavy():
-    code = "import sys, seawall.lab.plugin; print({'torch', 'inspect_ai', 'transformers', 'matplotlib'} & {*sys.modules})"
+    code = (
+        "import sys, seawall.lab.plugin; print({'torch', 'inspect_ai', 'transformers', 'matplotlib'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

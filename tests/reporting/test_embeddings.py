@@ -29,6 +29,8 @@ from seawall.store.pair import PAIRS, read_pairs
 from seawall.synthesis.config import SynthesizeConfig
 from seawall.synthesis.run import synthesize
 
+pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
+
 
 @pytest.fixture(scope="module")
 def page(small_run, tmp_path_factory) -> str:
@@ -54,9 +56,8 @@ def texts(html: str) -> str:
 def test_the_command_needs_only_the_store_and_prints_no_phrase(small_run, tmp_path, monkeypatch, capsys, caplog):
     out = tmp_path / "page.html"
     monkeypatch.setattr(sys, "argv", ["seawall", "embeddings", "show", str(small_run.embeddings), "--out", str(out)])
-    with caplog.at_level(logging.DEBUG, "seawall"):
-        with pytest.raises(SystemExit, match="0"):
-            cli.main()
+    with caplog.at_level(logging.DEBUG, "seawall"), pytest.raises(SystemExit, match="0"):
+        cli.main()
     printed = capsys.readouterr()
     assert printed.out == f"{out}\n"
     html = out.read_text("utf-8")
@@ -178,6 +179,15 @@ def test_a_changed_bank_hides_the_starting_media_only(small_run, tmp_path):
     html = show_embeddings(small_run.embeddings, tmp_path / "page.html", bank=bank, sample=2).read_text("utf-8")
     assert "has changed, so starting media are not shown" in html and "Started from 0" not in html
     assert "2 of 2 media of the bank" in texts(html)
+
+
+def test_a_blank_start_needs_no_bank(store, tmp_path):
+    manifest = read_manifest(store)
+    facts = {MADE_FROM: {**manifest.facts[MADE_FROM], "bank": ""}}
+    write_manifest(store, dataclasses.replace(manifest, config={**manifest.config, "start": "blank"}, facts=facts))
+    html = show_embeddings(store, tmp_path / "page.html", sample=2).read_text("utf-8")
+    assert html.count("Started from blank") == 2
+    assert "Nearest media" not in html and "not at hand" not in html
 
 
 def test_changed_and_missing_records_are_counted(small_run, store, tmp_path):

@@ -79,7 +79,7 @@ def test_three_evaluations_are_not_compared_in_pairs(tmp_path, monkeypatch, caps
 
 def test_a_single_judge_gets_advice(tmp_path, capsys):
     report([write_evaluation(tmp_path / "run", judges=("refusal",))])
-    assert "Add a second one (docs/judges.md)" in capsys.readouterr().out
+    assert "Add a second one (docs/how_to/judges.md)" in capsys.readouterr().out
 
 
 def test_evaluations_of_two_benchmarks_are_refused(tmp_path):

@@ -273,4 +273,4 @@ def _list_savings(config: AlignConfig, examples: int) -> list[str]:
         savings.append("--precision 4bit (a quarter of the memory that bf16 takes for the language model)")
     if config.method == "dpo":
         savings.append("--method sft (half the sequences per forward pass)")
-    return [*savings, "settings for several GPUs, and the arithmetic, are in docs/align.md"]
+    return [*savings, "settings for several GPUs, and the arithmetic, are in docs/how_to/memory.md"]

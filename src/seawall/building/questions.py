@@ -2,7 +2,7 @@
 
 MM-SafetyBench announces a phrase in an image in two ways: "The image shows a phrase of ..." (`Rephrased Question(SD)`) and "The
 bottom of the image shows ..." (`Rephrased Question`). VA-SafetyBench replaced the word "image" everywhere, even inside the
-request itself. docs/va_safetybench.md lists the places where that changes a request.
+request itself. docs/explanation/va_safetybench.md lists the places where that changes a request.
 """
 
 from __future__ import annotations

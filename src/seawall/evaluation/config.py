@@ -32,7 +32,7 @@ class BenchmarkConfig:
     """What is asked: a benchmark, or a part of it."""
 
     benchmark: str
-    """Name of the benchmark, which decides the layout of the data (docs/benchmarks.md)."""
+    """Name of the benchmark, which decides the layout of the data (docs/how_to/benchmarks.md)."""
     types: tuple[str, ...] | None = None
     """Ask only these prompt types, such as TYPO. None asks all."""
     scenarios: tuple[str, ...] | None = None

@@ -57,7 +57,7 @@ def evaluate(
 
     Args:
         model: Registered name, folder in Hugging Face format, or hub id.
-        data: Folder or zip file of the benchmark, as downloaded (docs/benchmarks.md).
+        data: Folder or zip file of the benchmark, as downloaded (docs/how_to/benchmarks.md).
         out: Folder for Inspect's log, `results.json` and `manifest.json`.
         benchmark: What is asked. A finished folder can be continued with more or fewer types and scenarios.
         config: How the model is asked.

@@ -82,24 +82,27 @@ class Estimate:
     """Space that the embeddings lack, in bytes. 0 if they fit."""
 
     def list_rows(self) -> list[dict[str, str]]:
-        """Return a row of text for each stage, and one for the sum."""
-        rows = [
+        """Return a row of text for each stage, and one for the whole run. Without a GPU there is no column for its memory."""
+        memory, gpu = (max(sizes) for sizes in zip(*((one.memory, one.gpu_memory) for one in self.stages), strict=True))
+        whole = StageEstimate(
+            stage="all",
+            makes="",
+            seconds=sum(one.seconds for one in self.stages),
+            memory=memory,
+            gpu_memory=gpu,
+            disk=sum(one.disk for one in self.stages),
+        )
+        return [
             {
                 "stage": one.stage,
                 "makes": one.makes,
                 "time": format_seconds(one.seconds),
                 "memory": format_bytes(one.memory),
-                "GPU memory": format_bytes(one.gpu_memory) if one.gpu_memory else "-",
+                **({"GPU memory": format_bytes(one.gpu_memory)} if gpu else {}),
                 "disk": format_bytes(one.disk),
             }
-            for one in self.stages
+            for one in (*self.stages, whole)
         ]
-        peaks = {
-            "memory": format_bytes(max(one.memory for one in self.stages)),
-            "GPU memory": format_bytes(gpu) if (gpu := max(one.gpu_memory for one in self.stages)) else "-",
-        }
-        total = {"stage": "all", "makes": "", "time": format_seconds(sum(one.seconds for one in self.stages))}
-        return [*rows, {**total, **peaks, "disk": format_bytes(sum(one.disk for one in self.stages))}]
 
     def require_disk(self) -> None:
         """Check that the embeddings fit on the disk.

@@ -44,6 +44,7 @@ def record_usage(out: Path, stage: str, folder: Path) -> Iterator[None]:
         folder: Folder that the stage writes.
     """
     finished = (folder / MANIFEST).is_file() and read_manifest(folder).complete
+    gc.collect()  # the model of the stage before
     reset_peaks()
     started = time.perf_counter()
     yield
@@ -73,10 +74,9 @@ def scale_memory(cost: Cost, before: tuple[int, int], factor: float) -> Cost:
 
 
 def reset_peaks() -> None:
-    """Free what earlier work left in memory, and let the peaks begin at the present values."""
+    """Let the peaks of memory begin at the present values."""
     import torch
 
-    gc.collect()
     with contextlib.suppress(OSError):  # Linux only; elsewhere the peak is that of the process
         Path("/proc/self/clear_refs").write_text("5")
     if torch.cuda.is_available():

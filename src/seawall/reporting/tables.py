@@ -128,7 +128,7 @@ def _describe_agreement(results: Sequence[dict[str, Any]], judge: str) -> str:
         for pair in result["agreement"]
         if judge in pair["judges"] and pair["n"]
     ]
-    return "; ".join(agreements) or "This is the only judge. Add a second one (docs/judges.md)."
+    return "; ".join(agreements) or "This is the only judge. Add a second one (docs/how_to/judges.md)."
 
 
 def _compare(runs: Sequence[Path]) -> dict[str, Any]:

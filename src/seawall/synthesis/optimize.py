@@ -95,6 +95,15 @@ class Task:
         latest = self.curve[-len(self.content) :]
         return sum(latest) / len(latest) if len(latest) == len(self.content) else math.inf
 
+    def is_done(self, threshold: float, max_steps: int) -> bool:
+        """Return whether the task stops: its loss is below its threshold, or it has no steps left.
+
+        Args:
+            threshold: Threshold of the first try, in nats per token.
+            max_steps: Maximum steps of an attempt.
+        """
+        return self.loss < threshold * RETRY_FACTOR**self.threshold_retries or self.steps >= max_steps
+
 
 def optimize(
     loaded: LoadedModel,
@@ -148,7 +157,7 @@ def optimize(
                 yield task
                 continue
             task.curve.append(values[: len(task.content[0])].mean().item())
-            if task.loss < threshold * RETRY_FACTOR**task.threshold_retries or task.steps >= max_steps:
+            if task.is_done(threshold, max_steps):
                 task.embeddings = shared.starts + shared.offset.detach()
                 yield task
             else:

@@ -79,7 +79,7 @@ def read_mm_safetybench(
     require_media(
         root,
         items,
-        "The images are a separate download (docs/benchmarks.md). Or choose prompt types that are there with --types.",
+        "The images are a separate download (docs/how_to/benchmarks.md). Or choose prompt types that are there with --types.",
     )
     return items
 

@@ -30,11 +30,11 @@ def open_data(data: Path) -> Path:
         return data
     if not data.exists():
         raise DataError(
-            f"There is no folder or zip file {data}. Give the benchmark as downloaded (docs/benchmarks.md)."
+            f"There is no folder or zip file {data}. Give the benchmark as downloaded (docs/how_to/benchmarks.md)."
         )
     if not zipfile.is_zipfile(data):
         raise DataError(
-            f"{data} is neither a folder nor a zip file. Give the benchmark as downloaded (docs/benchmarks.md)."
+            f"{data} is neither a folder nor a zip file. Give the benchmark as downloaded (docs/how_to/benchmarks.md)."
         )
     return _unpack(data)
 

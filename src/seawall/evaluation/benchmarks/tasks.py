@@ -68,7 +68,7 @@ def report_answer(on_answer: Callable[[], None]) -> Solver:
 
 
 def make_sample(item: Item) -> Sample:
-    """Return an item as a sample of Inspect. Its metadata are what judges and statistics read (docs/judges.md)."""
+    """Return an item as a sample of Inspect. Its metadata are what judges and statistics read (docs/how_to/judges.md)."""
     content: list[Content] = [make_content(item)] if item.modality else []
     content += [ContentText(text=item.text)] if item.text else []
     messages = [ChatMessageSystem(content=item.system)] if item.system else []

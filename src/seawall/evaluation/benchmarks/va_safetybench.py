@@ -120,7 +120,7 @@ def _find_scenarios(root: Path, modality: str) -> list[str]:
     if not found:
         raise DataError(
             f"{root} has no question files {modality}_questions/<scenario>.json. Give VA-SafetyBench as downloaded "
-            "or built (docs/benchmarks.md)."
+            "or built (docs/how_to/benchmarks.md)."
         )
     if not set(found) & set(SCENARIOS):
         return found

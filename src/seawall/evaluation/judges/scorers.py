@@ -1,4 +1,4 @@
-"""The judges that come with Seawall, as scorers of Inspect. docs/judges.md compares them."""
+"""The judges that come with Seawall, as scorers of Inspect. docs/how_to/judges.md compares them."""
 
 from __future__ import annotations
 

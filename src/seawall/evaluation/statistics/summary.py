@@ -174,7 +174,7 @@ def _warn(results: dict[str, Any]) -> None:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in figures["unscored"].items())
         log.warning(
             "judge %s: NO VERDICT on %d of %d answers (%s). Its shares cover the other %d. To judge "
-            "again: seawall judge RUN (docs/judges.md)",
+            "again: seawall judge RUN (docs/how_to/judges.md)",
             judge, missing, total, reasons, total - missing,
         )  # fmt: skip
         if (micro := figures.get("micro", {})).get("n"):

@@ -123,7 +123,7 @@ def build_model(processor: Any) -> Any:
     """Return the untrained `Qwen2AudioForConditionalGeneration` with 1.8 million parameters."""
     from transformers import Qwen2AudioConfig, Qwen2AudioForConditionalGeneration
 
-    tokenizer, positions = processor.tokenizer, processor.featureextract_featuresor.nb_max_frames // 2
+    tokenizer, positions = processor.tokenizer, processor.feature_extractor.nb_max_frames // 2
     audio = {
         "num_mel_bins": MELS,
         "d_model": WIDTH,
@@ -178,7 +178,7 @@ def extract_all(samples: list[Sample], processor: Any) -> Tensor:
     """Return the log-mel spectrogram of each sound, shape = (sounds, MELS, frames), fp16."""
     parts = [samples[first : first + 100] for first in range(0, len(samples), 100)]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:  # with fork, the extractor would hang in torch's threads
-        extracted = pool.map(extract_features, parts, itertools.repeat(processor.featureextract_featuresor))
+        extracted = pool.map(extract_features, parts, itertools.repeat(processor.feature_extractor))
         return torch.cat([torch.from_numpy(part) for part in extracted])
 
 

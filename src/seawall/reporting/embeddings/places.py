@@ -43,14 +43,13 @@ class EncodedBank:
 
     def find_nearest(self, embedding: Tensor) -> list[tuple[Medium, float]]:
         """Return the nearest files with their cosine distances to an embedding, shape = (rows, width)."""
-        distances = (1 - torch.cosine_similarity(self.vectors, embedding.flatten()[None], dim=1)).tolist()
-        files = [pair for pair in zip(self.media, distances, strict=True) if pair[0] is not BLANK]
+        files = [pair for pair in self.measure_distances(embedding).items() if pair[0] is not BLANK]
         return sorted(files, key=lambda pair: pair[1])[:NEIGHBOURS]
 
-    def measure_distance(self, medium: Medium, embedding: Tensor) -> float:
-        """Return the cosine distance of one medium to an embedding, shape = (rows, width)."""
-        vector = self.vectors[[*self.media].index(medium)]
-        return 1 - torch.cosine_similarity(vector, embedding.flatten(), dim=0).item()
+    def measure_distances(self, embedding: Tensor) -> dict[Medium, float]:
+        """Return the cosine distance of each medium to an embedding, shape = (rows, width)."""
+        distances = 1 - torch.cosine_similarity(self.vectors, embedding.flatten()[None], dim=1)
+        return dict(zip(self.media, distances.clamp_min(0).tolist(), strict=True))  # rounding can make it -1e-7
 
 
 def find_starts(

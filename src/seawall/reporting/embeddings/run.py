@@ -197,7 +197,7 @@ def _show_all(
             pair=pair,
             reason=explain_outcome(entry, questions, sources.config),
             start=None if start is None else views[start],
-            start_distance=None if start is None or embedding is None else bank.measure_distance(start, embedding),
+            start_distance=None if start is None or embedding is None else bank.measure_distances(embedding)[start],
             curve=draw_curve(entry.curve, sources.config.threshold),
             asked=questions,
             nearest=[(views[medium], distance) for medium, distance in nearest],
