@@ -14,7 +14,16 @@ from seawall.errors import SeawallError
 
 if TYPE_CHECKING:
     from seawall import (
-        alignment, building, evaluation, media, models, preparation, recipes, reporting, store, synthesis
+        alignment,
+        building,
+        evaluation,
+        media,
+        models,
+        preparation,
+        recipes,
+        reporting,
+        store,
+        synthesis,
     )  # fmt: skip
     from seawall.alignment.card import add_results
     from seawall.alignment.config import AlignConfig, Mixture
@@ -26,8 +35,7 @@ if TYPE_CHECKING:
     from seawall.evaluation.judges.registry import Judge, register_judge
     from seawall.evaluation.run import evaluate, judge
     from seawall.media.modality import Modality, register_modality
-    from seawall.models.families import Family, register_family
-    from seawall.models.families import register_model
+    from seawall.models.families import Family, register_family, register_model
     from seawall.preparation.config import PrepareConfig
     from seawall.preparation.run import prepare
     from seawall.recipes.pipeline import run

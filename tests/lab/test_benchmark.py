@@ -27,6 +27,7 @@ def images(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("modality", "phrases"), [("image", 2), ("audio", 1)])
 def test_inspect_and_the_direct_measurement_give_the_same_verdicts(tmp_path, modality, phrases):
     """Without text beside a spoken request, and under a policy that makes the model refuse some requests."""

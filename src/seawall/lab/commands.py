@@ -1,4 +1,4 @@
-"""The laboratory's commands: `seawall demo` and `seawall organism list|train|export`."""
+"""The laboratory's commands: `seawall demo`, `seawall doctor` and `seawall organism list|train|export`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def add_commands(app: App) -> None:
     organism.command(train_organism, name="train")
     organism.command(export_organism, name="export")
     app.command(demo, sort_key=0)
+    app.command(doctor)
     app.command(organism)
 
 
@@ -49,6 +50,31 @@ def demo(
         folder = out / name
         print_results(run_demo(folder, settings, workers=workers))
         print(f"\nReport: {folder / 'report.html'}")
+
+
+def doctor(*, json: bool = False) -> None:
+    """Check the installation and the hardware, and run a built-in model for a few seconds.
+
+    Bug reports need its output. It shows neither tokens nor the name of your home folder. The exit code is 1 if the
+    self-test fails.
+
+    Example: `seawall doctor --json > doctor.json`
+
+    Args:
+        json: Print JSON.
+    """
+    import dataclasses
+    import sys
+
+    from seawall.lab.organisms.doctor import diagnose, list_rows
+
+    diagnosis = diagnose()
+    if json:
+        print_json(dataclasses.asdict(diagnosis))
+    else:
+        print_rows(list_rows(diagnosis))
+    if not diagnosis.self_test.passed:
+        sys.exit(1)
 
 
 def list_organisms(*, json: bool = False) -> None:

@@ -15,7 +15,7 @@ from seawall.errors import ArtifactError, DataError
 from seawall.evaluation.benchmarks.registry import BENCHMARKS, read_benchmark
 from seawall.evaluation.judges.registry import JUDGES
 from seawall.models.chat import BLANK, Blank
-from seawall.models.load import LoadedModel, load_model
+from seawall.models.load import LoadedModel, is_placed, load_model
 from seawall.preparation.config import PrepareConfig
 from seawall.preparation.extract import Extraction, make_pair
 from seawall.preparation.run import Selection, extract_pairs, select_records
@@ -38,11 +38,11 @@ from seawall.synthesis.engines import find_devices
 
 log = logging.getLogger(__name__)
 
-INSPECT_SECONDS, INSPECT_SECONDS_EACH, INSPECT_BYTES = 4.0, 0.01, 150_000_000
+INSPECT_SECONDS, INSPECT_SECONDS_EACH, INSPECT_BYTES = 3.0, 0.02, 150_000_000
 """What Inspect adds to an evaluation: at its start, for each item, and in main memory."""
 LOG_BYTES_EACH = 20_000
 """Disk for the log and the kept answer of an item, without its medium."""
-WARM_STEPS = 0.65
+WARM_STEPS = 0.6
 """Steps of a record with a warm start, relative to one without."""
 EXTRACTED = 200
 """Records of each kind from which the share with a usable phrase is estimated."""
@@ -146,26 +146,32 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
         precision=recipe.align.precision,
         device_map=recipe.align.device_map,
     )
+    if not is_placed(loaded.model):
+        loaded.model.to(find_devices()[0])
     foresight = _Foresight(recipe, loaded, time.perf_counter() - started)
-    stages: dict[str, StageEstimate] = {"prepare": foresight.foresee_prepare(pairs, reading)}
+    stages: dict[str, StageEstimate] = {}
+    if items:  # in the order of a run, so that what stays in memory is the same
+        log.info("probing answers")
+        answer = probe_answers(loaded, items, recipe.evaluate.max_tokens, recipe.evaluate.batch_size)
+        stages["before"], level = foresight.foresee_evaluation("before", items, answer), read_memory()[0]
+    stages["prepare"] = foresight.foresee_prepare(pairs, reading)
     cost: SynthesisCost | None = None
     if recipe.align.mixture.needs_embeddings:
         log.info("probing the synthesis")
         cost = probe_synthesis(loaded, sample, media or [BLANK], recipe)
         stages["synthesize"] = foresight.foresee_synthesis(pairs, media or [BLANK], cost)
-    if items:
-        log.info("probing answers")
-        answer = probe_answers(loaded, items, recipe.evaluate.max_tokens, recipe.evaluate.batch_size)
-        stages |= {name: foresight.foresee_evaluation(name, items, answer) for name in ("before", "after")}
     log.info("probing the alignment")
     with tempfile.TemporaryDirectory(prefix="seawall-dry-run-") as folder:
         trained = probe_training(loaded, sample, cost.tasks if cost else [], recipe, Path(folder))
     stages["align"] = foresight.foresee_alignment(pairs, trained)
-    order = [name for name in ("before", "prepare", "synthesize", "align", "after") if name in stages]
+    if items:
+        answer = dataclasses.replace(answer, memory=answer.memory + max(0, read_memory()[0] - level))
+        stages["after"] = foresight.foresee_evaluation("after", items, answer)
+    chosen = [stages[name] for name in ("before", "prepare", "synthesize", "align", "after") if name in stages]
     free = shutil.disk_usage(next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())).free
     need = stages["synthesize"].disk - measure_folder(out / "embeddings") if cost else 0
     return Estimate(
-        stages=[stages[name] for name in order],
+        stages=[dataclasses.replace(one, memory=one.memory + bool(items) * INSPECT_BYTES) for one in chosen],
         notes=foresight.notes,
         free_disk=free,
         missing_disk=max(0, need - free),
@@ -231,7 +237,7 @@ class _Foresight:
             stage=name,
             makes=f"{len(items)} answers",
             seconds=self.load_seconds + INSPECT_SECONDS + len(items) * (INSPECT_SECONDS_EACH + cost.seconds),
-            memory=cost.memory + INSPECT_BYTES,
+            memory=cost.memory,
             gpu_memory=cost.gpu_memory,
             disk=stored + LOG_BYTES_EACH * len(items),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from seawall.recipes.tables import Recipe
 from seawall.recipes.usage import record_usage
 from seawall.reporting.card import add_to_card
 from seawall.reporting.run import PAGE, report
-from seawall.store.files import write_json
+from seawall.store.files import write_durably, write_json
 from seawall.synthesis.run import synthesize
 
 log = logging.getLogger(__name__)
@@ -62,8 +63,9 @@ def run(recipe: Path | Recipe, out: Path, overrides: Mapping[str, str] | None = 
         after = _evaluate(recipe, out, "after", out / "adapter")
         add_to_card(after)
         results["after"] = after["judges"]
-        (page,) = report([out / "before", out / "after"])
-        (out / PAGE).write_bytes(page.read_bytes())
+        with contextlib.chdir(out):  # the report names its columns by the paths
+            (page,) = report([Path("before"), Path("after")])
+            write_durably(Path(PAGE), page.read_bytes())
     write_json(out / RESULTS, results)
     return results
 

@@ -19,14 +19,13 @@ from seawall.models.chat import BLANK, Blank, Example
 from seawall.models.encode import encode_examples, encode_media
 from seawall.models.families import get_module
 from seawall.models.generate import generate_batch
-from seawall.models.load import LoadedModel, is_placed
+from seawall.models.load import LoadedModel
 from seawall.models.memory import count_kept_bytes, halve_on_out_of_memory
 from seawall.recipes.tables import Recipe
 from seawall.recipes.usage import Cost, measure, measure_folder, read_memory, scale_memory
 from seawall.store.embeddings import EmbeddingStore, Entry
 from seawall.store.items import Item
 from seawall.store.pair import Pair
-from seawall.synthesis.engines import find_devices
 from seawall.synthesis.objective import compute_losses
 from seawall.synthesis.optimize import Task, optimize
 from seawall.synthesis.solve import can_share_prefix, estimate_batch_size, new_task, solve
@@ -112,14 +111,12 @@ def probe_synthesis(
     """Return what the synthesis takes: solve a few records, or take a few steps if the model is slow.
 
     Args:
-        loaded: The model. It is moved to the first device.
+        loaded: The model, on its device.
         pairs: Some of the pairs.
         media: All starting media.
         recipe: Its settings of the synthesis are used.
     """
     config = dataclasses.replace(recipe.synthesize, copies=min(recipe.synthesize.copies, len(media)))
-    if not is_placed(loaded.model):
-        loaded.model.to(find_devices()[0])
     chosen = media[: max(config.copies, PROBED_MEDIA)]
     costs: list[Cost] = []
     with measure(costs):

@@ -55,6 +55,7 @@ def test_every_parameter_outside_the_tower_is_trained():
     assert unchanged == {name for name in before if "vision_tower" in name}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "classes", "size", "said"),
     [

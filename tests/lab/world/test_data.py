@@ -72,6 +72,7 @@ def test_rendered_media_are_of_both_kinds(tmp_path, modality):
         assert answered == [True] * 6 + [False] * 6
 
 
+@pytest.mark.slow
 @MODALITIES
 def test_training_validation_and_test_media_have_styles_of_different_pools(tmp_path, pools, modality):
     kinds = ("harmful", "harmless")

@@ -20,6 +20,7 @@ QUIET = speaking.AudioStyle(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_voice_has_every_word_and_there_are_no_other_files():
     assert {file.stem for file in FOLDER.glob("*.ogg")} == {voice for pool in VOICES.values() for voice in pool}
     for voice in (voice for pool in VOICES.values() for voice in pool):

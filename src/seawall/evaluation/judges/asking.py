@@ -240,7 +240,9 @@ class GuardClient(JudgeClient):
             if self._sees_answers is None:
                 self._sees_answers = await self._probe()
         if not self._sees_answers:
-            raise NoVerdictError("the chat template drops the answer: serve the judge with vLLM (docs/how_to/judges.md)")
+            raise NoVerdictError(
+                "the chat template drops the answer: serve the judge with vLLM (docs/how_to/judges.md)"
+            )
         return await super().ask(messages)
 
     async def _probe(self) -> bool:
