@@ -84,13 +84,15 @@ def test_a_recipe_goes_through_all_stages(finished):
 
 
 @pytest.mark.slow
-def test_usage_is_recorded_once_per_stage(finished, overrides):
+def test_a_finished_run_prints_its_report_again_and_measures_nothing(finished, overrides, monkeypatch, capsys):
     out, results = finished
     used = read_json(out / "usage.json")
     assert list(used) == ["before", "prepare", "synthesize", "align", "after"]
     assert all(stage["memory"] > 1e8 and stage["gpu_memory"] >= 0 for stage in used.values())
-    assert seawall.run(RECIPE, out, overrides) == results
-    assert read_json(out / "usage.json") == used, "a finished stage is not measured again"
+    monkeypatch.setattr(commands, "parse_overrides", lambda tokens: overrides)
+    commands.run(RECIPE, out=out)
+    assert capsys.readouterr().out.endswith(f"Report: {out / 'report.html'}\n")
+    assert read_json(out / "results.json") == results and read_json(out / "usage.json") == used
 
 
 @pytest.mark.slow
@@ -166,17 +168,21 @@ def test_the_dry_run_foresees_what_will_be_made(foreseen, finished):
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_preferences_and_of_a_slow_model(overrides, monkeypatch, tmp_path):
+def test_a_dry_run_of_preferences_and_of_a_slow_model_on_a_full_disk(overrides, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=1_000))
     monkeypatch.setattr("seawall.recipes.probe.SYNTHESIS_SECONDS", 0.0)
     changes = {
         "alignment.method": "dpo",
         "evaluation.judges": '["strongreject=openai/x"]',
         "data.extractor": "openai/x",
     }
-    made = estimate.estimate(read_recipe(RECIPE, {**overrides, **changes}), tmp_path)
+    made = estimate.estimate(read_recipe(RECIPE, {**overrides, **changes}), tmp_path / "not" / "there")
     assert any("30 steps per record are assumed; at most 120" in note for note in made.notes)
     assert any("12 requests each to strongreject=openai/x" in note for note in made.notes)
     assert any("requests to openai/x is not included" in note for note in made.notes)
+    size = next(stage.disk for stage in made.stages if stage.stage == "synthesize")
+    assert tmp_path in asked and made.missing_disk == size - 1_000
 
 
 def make_estimate(missing: int) -> Estimate:
@@ -194,23 +200,10 @@ def test_a_dry_run_without_room_for_the_embeddings_says_how_much_is_missing(over
     make_estimate(0).require_disk()
 
 
-@pytest.mark.slow
-def test_the_room_on_the_disk_is_that_of_the_run(foreseen, overrides, monkeypatch, tmp_path):
-    asked = []
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=1_000))
-    made = estimate.estimate(read_recipe(RECIPE, overrides), tmp_path / "not" / "there")
-    size = next(stage.disk for stage in made.stages if stage.stage == "synthesize")
-    assert tmp_path in asked and made.missing_disk == size - 1_000
-
-
-@pytest.mark.slow
-def test_the_command_prints_the_report_or_the_results(finished, overrides, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(commands, "parse_overrides", lambda tokens: overrides)
-    commands.run(RECIPE, out=finished[0])
-    assert capsys.readouterr().out.endswith(f"Report: {finished[0] / 'report.html'}\n")
-    monkeypatch.setattr(pipeline, "run", lambda recipe, out: {"alignment": 1})
+def test_a_run_without_evaluation_prints_its_results(overrides, monkeypatch, capsys, tmp_path):
     recipe = dataclasses.replace(read_recipe(RECIPE, overrides), evaluation=None, benchmark=None)
     monkeypatch.setattr("seawall.recipes.read.read_recipe", lambda path, changes: recipe)
+    monkeypatch.setattr(pipeline, "run", lambda recipe, out: {"alignment": 1})
     commands.run(RECIPE, out=tmp_path)
     assert json.loads(capsys.readouterr().out) == {"alignment": 1}
 

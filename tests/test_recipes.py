@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -183,8 +186,12 @@ def test_missing_files_are_all_named(recipe):
     with pytest.raises(ConfigError) as caught:
         check_recipe(read)
     message = str(caught.value)
-    assert message.startswith("3 of the recipe's files or folders are missing")
-    assert all(name in message for name in ("nothing.jsonl", "no-bank", "no-data")) and "a/b" not in message
+    assert message.startswith("The recipe names files or folders that do not exist:\n- ")
+    assert (
+        message.count("- ") == 3
+        and all(name in message for name in ("nothing.jsonl", "no-bank", "no-data"))
+        and "a/b" not in message
+    )
 
 
 def test_a_model_of_an_unknown_family_or_without_the_modality(recipe, tiny_path, tmp_path):
@@ -201,6 +208,8 @@ def test_a_model_of_an_unknown_family_or_without_the_modality(recipe, tiny_path,
         ):
             with pytest.raises(ModelError, match=message):
                 check()
+    with pytest.raises(ModelError, match="no registered model 'organism:nope'"):
+        check_recipe(recipe(model__name="organism:nope"))
     with pytest.raises(ModelError, match="take image, not audio"):
         check_recipe(recipe(model__name=str(tiny_path), data__modality="audio"))
     assert not (tmp_path / "new.toml").exists()
@@ -269,5 +278,26 @@ def test_the_recipes_of_the_project_can_be_read(path):
         return
     assert "NOT RUN HERE" in first
     assert read.align.learning_rate == 1e-4 and read.align.precision == "bf16" and read.data.bank
-    with pytest.raises(SeawallError, match="are missing"):
+    with pytest.raises(SeawallError, match="do not exist"):
         check_recipe(read)
+
+
+def run_process(*argv, folder):
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    argv = [sys.executable, "-m", "seawall", *map(str, argv)]
+    return subprocess.run(argv, capture_output=True, text=True, env=environment, cwd=folder)
+
+
+@pytest.mark.slow
+def test_the_command_line_reads_flags_and_reports_faults(tmp_path):
+    write_lines(tmp_path / "records.jsonl", RECORDS)
+    done = run_process("init", "organism:image", "--data", "records.jsonl", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "recipe.toml\n"), done.stderr
+    done = run_process("init", "organism:image", "--data", "records.jsonl", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and "exists and is not overwritten" in done.stderr
+    flags = ["--alignment.stepz", "3", "--out", "out", "--dry-run", "--synthesis.seed", "-1", "--data.bank=nothing"]
+    done = run_process("run", "recipe.toml", *flags, folder=tmp_path)
+    assert done.returncode == 2 and "unknown key alignment.stepz; did you mean steps?" in done.stderr
+    done = run_process("run", "recipe.toml", *flags[2:], folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and "data.bank: there is no nothing" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.toml", "records.jsonl"]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+import seawall
+from seawall.alignment.mixture import read_media
 from seawall.errors import ArtifactError, ConfigError
+from seawall.evaluation.benchmarks.registry import read_benchmark
+from seawall.evaluation.config import BenchmarkConfig
 from seawall.lab import commands, demo, pages
 from seawall.lab.arms import DemoConfig
 from seawall.lab.organisms import ORGANISMS, find_organism
@@ -64,3 +69,16 @@ def test_built_in_models_are_listed_and_exported(tmp_path, capsys):
         commands.export_organism("image", exported)
     with pytest.raises(ArtifactError, match="exists and is not overwritten"):
         commands.train_organism("image", out=exported)
+
+
+def test_data_of_a_built_in_model_fit_every_stage(tmp_path, capsys):
+    commands.write_organism_data("image", out=tmp_path / "data", phrases=2)
+    places = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert list(places) == ["records", "media", "benchmark"]
+    seawall.prepare(places["records"], tmp_path / "pairs")
+    assert list(read_media(Path(places["media"]), "image"))
+    assert read_benchmark(BenchmarkConfig(benchmark="mm_safetybench"), Path(places["benchmark"]))
+    with pytest.raises(ArtifactError, match="exists and is not overwritten"):
+        commands.write_organism_data("image", out=tmp_path / "data")
+    with pytest.raises(ConfigError, match="phrases is 0"):
+        commands.write_organism_data("image", out=tmp_path / "other", phrases=0)

@@ -114,10 +114,8 @@ class AlignConfig:
     beta: float = 0.1
     """DPO beta. Higher values keep the policy closer to the reference model."""
     sft_weight: float = 1.0
-    """Weight of the SFT loss that is added to the DPO loss. With 0, responses can become as unlikely as rejected ones.
-
-    Source: Pang et al., "Iterative Reasoning Preference Optimization", arXiv 2404.19733.
-    """
+    """Weight of the SFT loss that is added to the DPO loss (Pang et al., arXiv 2404.19733). With 0, responses can become as
+    unlikely as rejected ones."""
     lora_rank: int = 16
     """Rank of LoRA on every projection of the language model. Alpha is twice the rank."""
     lora_dropout: float = 0.0

@@ -1,4 +1,4 @@
-"""The laboratory's commands: `seawall demo`, `seawall doctor` and `seawall organism list|train|export`."""
+"""The laboratory's commands: `seawall demo`, `seawall doctor` and `seawall organism list|data|train|export`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from seawall.reporting.terminal import print_json, print_rows
 
 def add_commands(app: App) -> None:
     """Add the laboratory's commands to the command line."""
-    organism = App(name="organism", help="List, train and export the built-in models.")
+    organism = App(name="organism", help="List, train and export the built-in models, and write data for them.")
     organism.command(list_organisms, name="list")
+    organism.command(write_organism_data, name="data")
     organism.command(train_organism, name="train")
     organism.command(export_organism, name="export")
     app.command(demo, sort_key=0)
@@ -90,6 +91,25 @@ def list_organisms(*, json: bool = False) -> None:
         print_json(rows)
     else:
         print_rows(rows)
+
+
+def write_organism_data(name: Literal["image", "video", "audio"], *, out: Path, phrases: int | None = None) -> None:
+    """Write what a user of a built-in model brings: text safety data, harmless media, and a benchmark.
+
+    Example: `seawall organism data image --out runs/image-data`, then `seawall run recipes/organism-image.toml`
+
+    Args:
+        name: Which model the media are for.
+        out: Folder for records.jsonl, media and benchmark. It must not exist.
+        phrases: Maximum number of phrases of each kind. Default: all.
+    """
+    from seawall.errors import ConfigError
+    from seawall.lab.world.data import write_data
+
+    if phrases is not None and phrases < 1:
+        raise ConfigError(f"phrases is {phrases}; it must be at least 1.")
+    for place, path in write_data(create_folder(out), name, phrases).items():
+        print(f"{place}: {path}")
 
 
 def train_organism(name: Literal["image", "video", "audio"], *, out: Path, seed: int = 0) -> None:

@@ -24,7 +24,7 @@ def check_recipe(recipe: Recipe) -> None:
     if missing := find_missing_paths(recipe):
         listed = "\n".join(f"- {each}" for each in missing)
         raise ConfigError(
-            f"{len(missing)} of the recipe's files or folders are missing:\n{listed}\n"
+            f"The recipe names files or folders that do not exist:\n{listed}\n"
             "Paths are relative to the recipe. Correct them, or bring the files."
         )
     if recipe.model.name not in MODELS or isinstance(MODELS.find(recipe.model.name), Path):
@@ -74,6 +74,11 @@ def read_config(model: str) -> dict[str, Any]:
     source = MODELS.find(model) if model in MODELS else model
     if callable(source):
         raise ModelError(f"{model!r} is made by a function, so it has no config.json. Give a folder or a hub id.")
+    if not Path(source).is_dir() and (str(source).count("/") != 1 or not _HUB_ID.fullmatch(str(source))):
+        raise ModelError(
+            f"There is no folder and no registered model {model!r}. Give a folder in Hugging Face format, a hub id, or one "
+            f"of {', '.join(MODELS.names())}."
+        )
     try:
         config = dict(PretrainedConfig.get_config_dict(str(source))[0])
     except (OSError, ValueError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from cyclopts import App
 
 from seawall.media.modality import find_modality
-from seawall.models.families import FAMILIES
+from seawall.models.families import FAMILIES, MODELS
 from seawall.reporting.terminal import print_json, print_rows
 from seawall.store.maintenance import check_store, count_embeddings, merge_stores, prune_store
 
@@ -51,6 +51,7 @@ def list_models(*, json: bool = False) -> None:
     Args:
         json: Print JSON.
     """
+    MODELS.names()  # loads the plugins, which may add families
     if json:
         print_json([dataclasses.asdict(family) for family in FAMILIES])
     else:
