@@ -32,6 +32,9 @@ COUNTS = ("records", "embeddings", "verified", "unverified", "failed", "vsr")
 def run(recipe: Path | Recipe, out: Path, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run every stage of a recipe. Call it again to resume: finished stages return their results.
 
+    A run killed within the synthesis makes the missing embeddings in other batches. They agree within rounding, and a
+    few answers after alignment may differ. A run killed elsewhere gives the same results.
+
     Args:
         recipe: The TOML file, or what `read_recipe` returned.
         out: Folder for `before`, `pairs`, `embeddings`, `adapter`, `after`, `results.json`, `usage.json` (time and
