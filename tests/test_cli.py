@@ -23,8 +23,8 @@ from seawall.synthesis.config import SynthesizeConfig
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 COMMANDS = ["demo", "prepare", "synthesize", "align", "evaluate", "judge", "report", "models"]
 COMMANDS += ["build va-safetybench"]
-COMMANDS += ["doctor"]
-COMMANDS += [f"organism {name}" for name in ("list", "train", "export")]
+COMMANDS += ["doctor", "init", "run"]
+COMMANDS += [f"organism {name}" for name in ("list", "data", "train", "export")]
 COMMANDS += [f"embeddings {name}" for name in ("list", "verify", "show", "merge", "prune")]
 TEXT_ONLY = ["--mixture.synthetic-harmful", "0", "--mixture.synthetic-harmless", "0", "--mixture.media-harmless", "0"]
 FEW = ["--steps", "1", "--batch-size", "4"]

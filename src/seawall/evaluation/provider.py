@@ -41,7 +41,7 @@ from seawall.evaluation.config import EvaluateConfig
 from seawall.models.chat import Chat, Example
 from seawall.models.families import find_family
 from seawall.models.generate import Completion, generate_batch
-from seawall.models.load import LoadedModel, load_model
+from seawall.models.load import LoadedModel, load_model, move_to_device
 from seawall.models.memory import halve_on_out_of_memory
 
 PrerequisiteError = compat.prerequisite_error()
@@ -107,6 +107,7 @@ class SeawallAPI(ModelAPI):
         try:
             folder = Path(adapter) if adapter else None
             self.loaded = load_model(model_name, folder, precision=precision, device_map=device_map)
+            move_to_device(self.loaded.model)
         except SeawallError as error:
             raise PrerequisiteError(str(error)) from error
         self._by_modality = {self.loaded.family.modality: self.loaded}

@@ -80,12 +80,13 @@ def measure_directly(
     """
     from seawall.models.chat import Example
     from seawall.models.generate import generate
-    from seawall.models.load import load_model
+    from seawall.models.load import load_model, move_to_device
 
     benchmark = benchmark or BenchmarkConfig(benchmark=NAME)
     items = read_benchmark(benchmark, data)
     modality = next((item.modality for item in items if item.modality), None)
     loaded = load_model(model, adapter, modality=modality, precision=config.precision, device_map=config.device_map)
+    move_to_device(loaded.model)
     inputs = {
         "model": loaded.fingerprint,
         "items": hash_items(items),

@@ -95,6 +95,12 @@ def is_placed(model: Any) -> bool:
     return bool(getattr(model, "hf_device_map", None))
 
 
+def move_to_device(model: Any) -> None:
+    """Move a model to the first GPU, if there is one and accelerate has not distributed the model."""
+    if torch.cuda.is_available() and not is_placed(model):
+        model.to("cuda")
+
+
 def compute_fingerprint(model: Any) -> str:
     """Return a hash of a model's architecture and weights.
 

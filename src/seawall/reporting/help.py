@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "Input": (
-        *("adapter", "bank", "data", "embeddings", "media", "mixture-file", "model", "name", "pairs", "questions"),
+        *("adapter", "bank", "data", "embeddings", "media", "mixture-file", "model", "name", "pairs", "questions", "recipe"),
         *("run", "runs", "source", "store", "stores"),
     ),
-    "Output": ("folder", "json", "log-media", "merge", "out", "push-to-hub", "report-to"),
+    "Output": ("folder", "json", "log-media", "merge", "dry-run", "out", "push-to-hub", "report-to"),
     "Data": (
         *("answers", "arms", "as-published", "benchmark", "columns", "instruction-words", "kind", "language", "limit"),
         *("mixture", "modality", "part", "phrases", "preset", "refusals", "response-words", "sample", "scenarios"),
