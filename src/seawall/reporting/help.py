@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "Input": (
-        *("adapter", "bank", "data", "embeddings", "media", "mixture-file", "model", "name", "pairs", "questions", "recipe"),
+        *(
+            "adapter",
+            "bank",
+            "data",
+            "embeddings",
+            "media",
+            "mixture-file",
+            "model",
+            "name",
+            "pairs",
+            "questions",
+            "recipe",
+        ),
         *("run", "runs", "source", "store", "stores"),
     ),
     "Output": ("folder", "json", "log-media", "merge", "dry-run", "out", "push-to-hub", "report-to"),
