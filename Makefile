@@ -12,7 +12,7 @@ demo: $(READY)
 
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -23,7 +23,7 @@ lint: $(READY)
 # Lint and the fast tests, in under a minute.
 check: export OMP_NUM_THREADS = 1
 check: lint
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope -m "not slow"
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder -m "not slow"
 
 # The site, in site/. A broken link, a warning or anything loaded from another host fails the build.
 docs: export NO_MKDOCS_2_WARNING = 1

@@ -15,6 +15,44 @@ if TYPE_CHECKING:
     from small_run import SmallRun
 
 
+SLOW_MODULES = (
+    "test_tutorials.py",
+    "lab/test_demo.py",
+    "test_pipeline.py",
+    "evaluation/test_evaluate.py",
+    "synthesis/test_resume.py",
+    "alignment/test_training.py",
+    "synthesis/test_engines.py",
+    "alignment/test_run.py",
+    "conformance/test_families.py",
+    "conformance/test_stages.py",
+    "test_wheel.py",
+    "lab/organisms/test_organism_training.py",
+    "evaluation/judges/test_judge_failures.py",
+    "evaluation/judges/test_judges.py",
+    "preparation/test_ask.py",
+    "synthesis/test_optimize.py",
+    "building/test_build.py",
+    "test_readme.py",
+    "lab/world/test_data.py",
+    "models/test_qwen_video.py",
+    "reporting/test_embeddings_page.py",
+    "test_new_modality.py",
+)
+"""Modules that take over 8 seconds, longest first. `make check` leaves them out; `make test` starts with them, so that both workers
+finish at the same time."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow modules as slow, and run these modules first."""
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(SLOW_MODULES)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+    for item in items:
+        if item.path in ranks:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory) -> Path:
     """Folder of a tiny random LLaVA."""
