@@ -10,7 +10,7 @@ import pytest
 import seawall
 from seawall.alignment.mixture import read_media
 from seawall.errors import ArtifactError, ConfigError
-from seawall.evaluation.benchmarks.registry import read_benchmark
+from seawall.evaluation.benchmarks.read import read_benchmark
 from seawall.evaluation.config import BenchmarkConfig
 from seawall.lab import commands, demo, pages
 from seawall.lab.arms import DemoConfig

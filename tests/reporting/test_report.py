@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from seawall.errors import ArtifactError, DataError, SeawallError
-from seawall.reporting.run import PAGES, read_results, register_page, report
+from seawall.reporting.results import read_results
+from seawall.reporting.run import PAGES, register_page, report
 from seawall.store.files import write_json
 
 

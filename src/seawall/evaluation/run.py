@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seawall.errors import ArtifactError, EngineError, SeawallError
-from seawall.evaluation.benchmarks.registry import BENCHMARKS, read_benchmark
+from seawall.evaluation.benchmarks.read import read_benchmark
+from seawall.evaluation.benchmarks.registry import BENCHMARKS
 from seawall.evaluation.config import FREE, JUDGES, RESULTS, BenchmarkConfig, EvaluateConfig, RunSettings
 from seawall.evaluation.judges.registry import make_scorers
 from seawall.evaluation.statistics.answers import read_logs, read_verdict

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from seawall.errors import DataError
-from seawall.evaluation.benchmarks.registry import read_benchmark
+from seawall.evaluation.benchmarks.read import read_benchmark
 from seawall.evaluation.benchmarks.source import select_names
 from seawall.evaluation.config import BenchmarkConfig, EvaluateConfig, RunSettings
 from seawall.evaluation.run import hash_items

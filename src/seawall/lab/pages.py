@@ -12,7 +12,7 @@ from typing import Any
 from seawall.lab.arms import PLANE, SCHEMA
 from seawall.lab.benchmark import read_answers, read_items
 from seawall.lab.metrics import get_outcome
-from seawall.reporting.run import PAGE, read_results
+from seawall.reporting.results import PAGE, read_results
 from seawall.store.artifacts import read_manifest
 from seawall.store.embeddings import EmbeddingStore, Entry
 from seawall.store.files import read_json

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seawall.errors import ArtifactError, DataError
-from seawall.evaluation.benchmarks.registry import BENCHMARKS, read_benchmark
+from seawall.evaluation.benchmarks.read import read_benchmark
+from seawall.evaluation.benchmarks.registry import BENCHMARKS
 from seawall.evaluation.judges.registry import JUDGES
 from seawall.models.chat import BLANK, Blank
 from seawall.models.load import LoadedModel, is_placed, load_model

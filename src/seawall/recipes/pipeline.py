@@ -17,7 +17,8 @@ from seawall.recipes.read import read_recipe
 from seawall.recipes.tables import Recipe
 from seawall.recipes.usage import record_usage
 from seawall.reporting.card import add_to_card
-from seawall.reporting.run import PAGE, report
+from seawall.reporting.results import PAGE
+from seawall.reporting.run import report
 from seawall.store.files import write_durably, write_json
 from seawall.synthesis.run import synthesize
 

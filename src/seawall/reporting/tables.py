@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seawall.errors import DataError
-from seawall.reporting.run import PAGE, read_results
+from seawall.reporting.results import PAGE, read_results
 
 SCHEMA = 2
 """Schema of `results.json` of `evaluate`."""

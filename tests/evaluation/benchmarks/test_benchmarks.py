@@ -12,7 +12,7 @@ from published import put, write_figstep, write_mm, write_moss, write_va, write_
 
 import seawall
 from seawall.errors import ConfigError, DataError
-from seawall.evaluation.benchmarks import registry
+from seawall.evaluation.benchmarks import read
 from seawall.evaluation.benchmarks.registry import BENCHMARKS, Benchmark
 from seawall.evaluation.benchmarks.tasks import make_sample
 from seawall.evaluation.config import BenchmarkConfig
@@ -23,7 +23,7 @@ VIDEO, AUDIO = "va_safetybench_video", "va_safetybench_audio"
 
 
 def read_benchmark(name, data, **selection):
-    return registry.read_benchmark(BenchmarkConfig(benchmark=name, **selection), data)
+    return read.read_benchmark(BenchmarkConfig(benchmark=name, **selection), data)
 
 
 @pytest.fixture(autouse=True)

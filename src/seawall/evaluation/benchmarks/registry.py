@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
-from seawall import prompts
 from seawall.errors import ConfigError
 from seawall.evaluation.benchmarks.figstep import read_figstep
 from seawall.evaluation.benchmarks.mm_safetybench import read_mm_safetybench
 from seawall.evaluation.benchmarks.mossbench import read_mossbench
-from seawall.evaluation.benchmarks.source import open_data
 from seawall.evaluation.benchmarks.va_safetybench import read_audio, read_video
 from seawall.evaluation.benchmarks.xstest import read_xstest
 from seawall.registry import Registry
-from seawall.store.items import NEUTRAL, Item
-
-if TYPE_CHECKING:
-    from seawall.evaluation.config import BenchmarkConfig
+from seawall.store.items import Item
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,41 +40,6 @@ BENCHMARKS: Registry[Benchmark] = Registry(
 def register_benchmark(benchmark: Benchmark) -> None:
     """Add a benchmark, or replace the one of the same name, in this process."""
     BENCHMARKS.register(benchmark.name, benchmark)
-
-
-def read_benchmark(config: BenchmarkConfig, data: Path) -> list[Item]:
-    """Return the items of a benchmark.
-
-    Args:
-        config: Which benchmark, and which part of it.
-        data: Its folder or zip file, as downloaded.
-
-    Raises:
-        ConfigError: A prompt type or scenario that the benchmark does not have.
-        DataError: Files are missing or broken.
-    """
-    benchmark = BENCHMARKS.find(config.benchmark)
-    options: dict[str, Any] = {name: value for name in benchmark.options if (value := getattr(config, name))}
-    items = benchmark.read(open_data(data), config.types, config.scenarios, **options)
-    if config.understanding:
-        items = items + ask_about_media(items)
-    return items[: config.limit]
-
-
-def ask_about_media(items: Sequence[Item]) -> list[Item]:
-    """Return a neutral question for each medium whose phrase is known. Its answer shows if the model understood it."""
-    asked = []
-    for item in items:
-        if not (item.modality and item.phrase):
-            continue
-        question = prompts.get_sentences(item.modality).content_questions[0]
-        text = prompts.format_question(question, item.modality, "activity")
-        asked.append(
-            dataclasses.replace(
-                item, id=f"{item.id}/{NEUTRAL}", text=text, prompt_type=NEUTRAL, shows=item.prompt_type, harmful=False
-            )
-        )
-    return asked
 
 
 for _benchmark in (

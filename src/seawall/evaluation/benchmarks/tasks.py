@@ -24,7 +24,8 @@ from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
 
 from seawall import compat
 from seawall.errors import SeawallError
-from seawall.evaluation.benchmarks.registry import BENCHMARKS, Benchmark, read_benchmark
+from seawall.evaluation.benchmarks.read import read_benchmark
+from seawall.evaluation.benchmarks.registry import BENCHMARKS, Benchmark
 from seawall.evaluation.config import BenchmarkConfig, EvaluateConfig
 from seawall.evaluation.judges.registry import make_scorers
 from seawall.store.items import Item
