@@ -144,7 +144,8 @@ def list_commands(path: Path) -> Iterator[list[str]]:
 def test_every_command_parses(path):
     for words in list_commands(path):
         if "--help" not in words:
-            app.parse_args(words, exit_on_error=False, print_error=False)
+            command, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
+            assert command.__module__.startswith("seawall."), f"{words} is no command of Seawall"
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=name)

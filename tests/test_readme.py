@@ -102,7 +102,8 @@ def test_the_ten_lines_run_unchanged_in_under_a_minute(tmp_path):
 def test_the_command_line_takes_every_command(arguments):
     from seawall.cli import app
 
-    app.parse_args(arguments, exit_on_error=False, print_error=False)
+    command, *_ = app.parse_args(arguments, exit_on_error=False, print_error=False)
+    assert command.__module__.startswith("seawall."), f"{arguments} is no command of Seawall"
 
 
 def test_every_stage_is_among_the_commands():

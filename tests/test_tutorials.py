@@ -83,7 +83,7 @@ class Reader:
         self.folder, self.stores, self.monkeypatch, self.capfd = folder, stores, monkeypatch, capfd
         self.names: dict[str, object] = {"__name__": "__main__"}
         self.commands: tuple[str, ...] = ()
-        self.printed = ""
+        self.printed, self.ran = "", 0
         monkeypatch.chdir(folder)
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -98,6 +98,7 @@ class Reader:
             else:
                 self.run_commands(block.code)
             self.printed = self.capfd.readouterr().out
+            self.ran += 1
         elif block.language == "text" and block.title != ANY:
             normalize = mask_numbers if block.title == MEASURED else join_words
             printed = {normalize(line) for line in self.printed.splitlines()}
@@ -161,8 +162,10 @@ def registries(monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_tutorial_runs_as_it_stands(page, tmp_path, stores, monkeypatch, capfd, registries):
     reader = Reader(tmp_path, stores, monkeypatch, capfd)
-    for block in read_blocks(page):
+    blocks = read_blocks(page)
+    for block in blocks:
         reader.follow(block)
+    assert reader.ran == sum(block.runs for block in blocks) > 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

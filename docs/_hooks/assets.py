@@ -21,7 +21,7 @@ LOADED = {
     "use": ("href", "xlink:href"),
     "video": ("poster", "src"),
 }
-"""Tag -> attributes whose address the browser loads by itself. A link that the reader clicks is none."""
+"""Tag -> attributes whose address the browser loads by itself. Links that the reader clicks are allowed."""
 HINTS = ("canonical", "alternate", "author", "license", "next", "prev", "edit")
 """Relations of `<link>` that load nothing."""
 ELSEWHERE = re.compile(r"^\s*(https?:)?//", re.I)

@@ -29,6 +29,24 @@ def test_it_does_not_depend_on_the_names_of_the_parameters(tiny):
     assert compute_fingerprint(renamed) == tiny.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("part", "setting", "value"),
+    [
+        ("text_config", "rms_norm_eps", 1e-2),
+        ("text_config", "rope_parameters", {"rope_type": "default", "rope_theta": 77.0}),
+        ("vision_config", "hidden_act", "quick_gelu"),
+        ("", "vision_feature_layer", -2),
+    ],
+)
+def test_it_changes_with_a_setting_that_no_shape_shows(tiny_path, tiny, tmp_path, part, setting, value):
+    shutil.copytree(tiny_path, tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    config = json.loads(path.read_text())
+    (config[part] if part else config)[setting] = value
+    path.write_text(json.dumps(config))
+    assert load_model(str(tmp_path / "model")).fingerprint != tiny.fingerprint
+
+
 @pytest.mark.parametrize("change", ["weight", "type"])
 def test_it_changes_with_the_weights_and_the_architecture(tiny, change):
     if change == "weight":

@@ -33,7 +33,7 @@ METRICS: dict[str, tuple[tuple[str, ...], Outcome]] = {
 def make_verdict(answer: str, phrase: str | None) -> Verdict:
     """Return the exact verdict on an answer: unsafe if the model complied.
 
-    There is none if the world has no such phrase.
+    Without a verdict if the world does not have the phrase.
     """
     found = find_phrase(phrase or "")
     if found is None:

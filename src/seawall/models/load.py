@@ -19,6 +19,46 @@ from seawall.models.families import MODELS, Family, Precision, find_family, get_
 from seawall.progress import shows_bars
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+ARCHITECTURE = frozenset(
+    [
+        "num_attention_heads",
+        "num_key_value_heads",
+        "num_heads",
+        "n_heads",
+        "encoder_attention_heads",
+        "head_dim",
+        "hidden_act",
+        "activation_function",
+        "layer_norm_eps",
+        "rms_norm_eps",
+        "rope_theta",
+        "rope_type",
+        "mrope_section",
+        "sliding_window",
+        "layer_types",
+        "image_size",
+        "patch_size",
+        "temporal_patch_size",
+        "spatial_merge_size",
+        "window_size",
+        "vision_feature_layer",
+        "vision_feature_select_strategy",
+        "scale_factor",
+        "downsample_ratio",
+        "image_token_id",
+        "image_token_index",
+        "video_token_id",
+        "audio_token_id",
+        "audio_token_index",
+        "tie_word_embeddings",
+        "num_experts_per_tok",
+        "attn_logit_softcapping",
+        "final_logit_softcapping",
+        "logit_scale",
+        "query_pre_attn_scalar",
+    ]
+)
+"""Settings of a configuration, at any depth, that change what a model computes without changing the shape of a weight."""
 SAMPLES = 1024
 """Values of each parameter that the fingerprint covers: hashing all bytes of a 7B model would take a minute."""
 
@@ -104,8 +144,8 @@ def move_to_device(model: Any) -> None:
 def compute_fingerprint(model: Any) -> str:
     """Return a hash of a model's architecture and weights.
 
-    It covers the model type and, of every parameter, the shape and `SAMPLES` values. Names of parameters and other settings of the
-    configuration are left out: they change between versions of transformers while the model stays the same.
+    It covers the model type, the settings in `ARCHITECTURE` and, of every parameter, the shape and `SAMPLES` values. Names of
+    parameters and other settings are left out: they change between versions of transformers while the model stays the same.
     """
     digests = []
     for name, tensor in model.named_parameters():
@@ -113,8 +153,20 @@ def compute_fingerprint(model: Any) -> str:
             tensor = compat.read_offloaded(model, name)
         sample = tensor.detach().flatten()[:: max(1, tensor.numel() // SAMPLES)].float().cpu().numpy()
         digests.append(hashlib.sha256(str(tuple(tensor.shape)).encode() + sample.tobytes()).hexdigest())
-    whole = f"{model.config.model_type} {' '.join(sorted(digests))}"
+    settings = _list_settings(model.config.to_dict())
+    whole = f"{model.config.model_type} {' '.join(sorted(settings))} {' '.join(sorted(digests))}"
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def _list_settings(config: dict[str, Any], path: str = "") -> list[str]:
+    """Return the settings of a configuration and of its parts that are in `ARCHITECTURE`, each as text."""
+    found = []
+    for name, value in config.items():
+        if isinstance(value, dict):
+            found += _list_settings(value, f"{path}{name}.")
+        elif name in ARCHITECTURE and value is not None:
+            found.append(f"{path}{name}={value}")
+    return found
 
 
 def _build(
