@@ -12,6 +12,7 @@ from PIL import Image
 from seawall.errors import DataError, ModelError
 from seawall.media.modality import find_modality, read_medium
 from seawall.models import chat
+from seawall.models.prompting import rows
 
 
 def write_wav(path, samples, rate=16_000, channels=1):
@@ -24,7 +25,7 @@ def write_wav(path, samples, rate=16_000, channels=1):
 
 
 def test_a_wav_file_is_read_as_its_waveform(tmp_path):
-    path = write_wav(tmp_path / "a.wav", [[0, 0], [16384, 0], [-32768, -32768]], channels=2)
+    path = write_wav(tmp_path / "a.wav", [[0, 0], [8192, 8192], [-32768, -32768]], channels=2)
     assert read_medium(find_modality("audio"), path).tolist() == [0, 0.25, -1]
 
 
@@ -131,9 +132,9 @@ def test_the_media_cache_drops_the_oldest_media_when_it_is_full(tiny, images, mo
     own, read = chat.Chat(tiny.processor, tiny.family), []
     monkeypatch.setattr(own, "load", lambda medium, load=own.load: read.append(medium) or load(medium))
     one = sum(value.nbytes for value in own.process_medium(chat.BLANK).values())
-    monkeypatch.setattr(chat, "MEDIA_CACHE_BYTES", 2 * one)
+    monkeypatch.setattr(rows, "MEDIA_CACHE_BYTES", 2 * one)
     for medium in (images[0], images[1], chat.BLANK, images[1], images[0]):
         own.process_medium(medium)
     assert read == [chat.BLANK, images[0], images[1], chat.BLANK, images[0]]
-    monkeypatch.setattr(chat, "MEDIA_CACHE_BYTES", 0)
+    monkeypatch.setattr(rows, "MEDIA_CACHE_BYTES", 0)
     assert own.process_medium(images[2])["pixel_values"].shape[0] == 1, "the newest is kept, whatever its size"

@@ -18,7 +18,7 @@ from seawall.building.questions import SourceItem, find_slips, make_questions, r
 from seawall.building.workers import make_groups
 from seawall.progress import track
 from seawall.store.artifacts import claim, finish, read_manifest, reopen
-from seawall.store.files import explain_full_disk, hash_file, hash_text, write_durably, write_json, write_jsonl
+from seawall.store.files import explain_failed_write, hash_file, hash_text, write_durably, write_json, write_jsonl
 from seawall.store.va_safetybench import PHRASES
 
 MEDIA = "media.jsonl"
@@ -113,7 +113,7 @@ def make_media(
 
         def keep(lines: list[dict[str, Any]]) -> None:
             made.update((line["path"], line) for line in lines)
-            with explain_full_disk(builder.out / MEDIA):
+            with explain_failed_write(builder.out / MEDIA):
                 file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
                 file.flush()
             bar.advance(len(lines))

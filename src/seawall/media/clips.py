@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from seawall.errors import ConfigError, DataError, EngineError
+from seawall.errors import ConfigError, EngineError
+from seawall.media.modality import find_modality, read_medium
 from seawall.media.typography import animate_text
 from seawall.media.video import FPS, SECONDS, SIZE, count_frames
 
@@ -28,10 +29,8 @@ def read_still(path: Path) -> Image.Image:
     Raises:
         DataError: The file is missing, empty or not an image.
     """
-    try:
-        return Image.open(path).convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise DataError(f"{path} is not a readable image file ({error}). Replace it or delete it.") from error
+    still: Image.Image = read_medium(find_modality("image"), path)
+    return still
 
 
 def move_still(

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class Modality:
     endings: tuple[str, ...]
     """Endings of the files, in lower case with the dot."""
     read: Callable[[Path], Any]
-    """Reads a file into the form that the processor takes. Raises OSError, EOFError or ValueError if it cannot."""
+    """Reads a file into the form that the processor takes. Any error that it raises becomes a `DataError` with the file's name."""
     blank: Callable[[float], Any]
     """Returns the blank medium of a size. It shows or says nothing."""
     fit: Callable[[Any, float], Any] = lambda medium, _: medium
@@ -45,6 +46,8 @@ class Modality:
     """Further keyword arguments for the processor."""
 
 
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""Start of a URL, of which a path keeps one slash."""
 MODALITIES: Registry[Modality] = Registry(
     "modality", ModelError, "Add it with seawall.register_modality(...): see docs/how_to/new_modality.md."
 )
@@ -67,21 +70,26 @@ def register_modality(modality: Modality) -> None:
 
 
 def read_medium(modality: Modality, path: Path | str) -> Any:
-    """Read a file into the form that the processor takes.
+    """Read a file into the form that the processor takes. Every stage reads media by this function.
 
     Raises:
-        DataError: The file is missing, empty, truncated or of another kind.
+        DataError: The file is missing, empty, truncated, too large or of another kind, or the path is a URL.
     """
     name = modality.name
     try:
         return modality.read(Path(path))
     except FileNotFoundError as error:
+        if URL.match(str(path)):
+            raise DataError(
+                f"{path} is a URL. Media are read from files only, never from the network. Download it and give its path."
+            ) from error
         raise DataError(
             f"There is no {name} file {path}. Check the path and the folder that it is relative to."
         ) from error
-    except (OSError, EOFError, ValueError, SyntaxError) as error:  # Pillow and PyAV raise all of these
+    except Exception as error:  # decoders raise nearly anything for broken files, and one file must not stop the others
+        kind = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: "
         raise DataError(
-            f"{path} is not a readable {name} file ({error}). Replace it or remove it from the list."
+            f"{path} is not a readable {name} file ({kind}{error}). Replace it or remove it from the list."
         ) from error
 
 

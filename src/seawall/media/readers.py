@@ -1,6 +1,7 @@
 """Readers of image, video and audio files, and the blank media of each kind.
 
-PyAV decodes video and audio. A file is held in memory as a whole. The `fit` functions give a medium the size of its blank.
+Every stage reads media by these functions. A file is held in memory as a whole. The `fit` functions give a medium the size of
+its blank.
 """
 
 from __future__ import annotations
@@ -16,10 +17,6 @@ SAMPLING_RATE = 16_000
 """Sampling rate of audio in Hz. All audio families in the table use it."""
 ANIMATIONS = (".gif", ".webp", ".png")
 """Endings of animations, which Pillow reads."""
-MIN_COMPLETE = 0.95
-"""Share of its stated length that a file must have. MP3 files are padded, and some files round the stated length."""
-UNKNOWN_SIZE = 0xFFFFFFFF
-"""Size in the header of WAV files that were written as a stream."""
 FRAME_PIXELS = 224
 """Edge of the frames of a blank video in pixels."""
 
@@ -30,9 +27,9 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         OSError: The file is missing, truncated or not an image.
     """
-    from PIL import Image
+    from seawall.media.pixels import load_image
 
-    return Image.open(path).convert("RGB")
+    return load_image(path)
 
 
 def blank_image(pixels: float) -> Image.Image:
@@ -63,22 +60,12 @@ def read_video(path: Path) -> np.ndarray:
 
     Raises:
         OSError: The file is missing or not a video.
-        ValueError: The file is truncated or has no pictures.
+        ValueError: The file is truncated or too large, or has no pictures.
     """
-    import numpy as np
-    from PIL import Image, ImageSequence
+    from seawall.media.pixels import is_animation, load_animation
+    from seawall.media.streams import decode_video
 
-    if path.suffix.lower() in ANIMATIONS:
-        with Image.open(path) as animation:
-            return np.stack([np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(animation)])
-    import av
-
-    with av.open(str(path)) as file:
-        if not file.streams.video:
-            raise ValueError("it has no pictures")
-        frames = [frame.to_ndarray(format="rgb24", threads=1) for frame in file.decode(video=0)]
-        _require_complete(len(frames), file.streams.video[0].frames, "frames")
-    return np.stack(frames)
+    return load_animation(path) if is_animation(path) else decode_video(path)
 
 
 def blank_video(frames: float) -> np.ndarray:
@@ -107,30 +94,21 @@ def fit_video(video: np.ndarray, frames: float) -> np.ndarray:
 
 
 def read_audio(path: Path) -> np.ndarray:
-    """Return an audio file as a waveform at `SAMPLING_RATE`, shape = (samples,), float32. Channels are averaged.
+    """Return an audio file as a waveform at `SAMPLING_RATE`, shape = (samples,), float32. For channels see `mix_channels`.
 
     Raises:
-        OSError: The file is missing or not audio.
-        ValueError: The file is truncated or has no sound.
+        OSError: The file is missing, damaged or not audio.
+        ValueError: The file is truncated or too large, or has no sound.
     """
-    import av
     import numpy as np
 
-    with av.open(str(path)) as file:
-        if not file.streams.audio:
-            raise ValueError("it has no sound")
-        stream = file.streams.audio[0]
-        fifo = av.AudioFifo()  # resampling each frame on its own takes longer than decoding
-        for frame in file.decode(stream):
-            frame.pts = None  # accept gaps between frames
-            fifo.write(frame)
-        resampler = av.AudioResampler(format="fltp", rate=SAMPLING_RATE)
-        pieces = [piece.to_ndarray() for frame in (fifo.read(), None) for piece in resampler.resample(frame)]
-        samples = np.concatenate([piece.mean(0) for piece in pieces]) if pieces else np.zeros(0)
-        stated = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
-        _require_complete(len(samples) / SAMPLING_RATE, stated, "seconds")
-    _require_complete_wav(path)
-    return samples.astype(np.float32)
+    from seawall.media.sound import mix_channels
+    from seawall.media.streams import decode_audio
+
+    channels = decode_audio(path, SAMPLING_RATE)
+    if not np.isfinite(channels).all():
+        raise ValueError("it has samples that are no numbers")
+    return mix_channels(channels)
 
 
 def blank_audio(seconds: float) -> np.ndarray:
@@ -155,17 +133,3 @@ def fit_audio(audio: np.ndarray, seconds: float) -> np.ndarray:
 
     length = int(seconds * SAMPLING_RATE)
     return np.pad(audio[:length], (0, max(0, length - len(audio))))
-
-
-def _require_complete_wav(path: Path) -> None:
-    """Raise ValueError if a WAV file is shorter than its header states. FFmpeg ignores the header of a truncated file."""
-    with path.open("rb") as file:
-        name, stated = file.read(4), int.from_bytes(file.read(4), "little")
-    if name == b"RIFF" and stated != UNKNOWN_SIZE:
-        _require_complete(path.stat().st_size, stated + 8, "bytes")
-
-
-def _require_complete(found: float, stated: float, unit: str) -> None:
-    """Raise ValueError if a file is empty, or shorter than it states."""
-    if not found or found < MIN_COMPLETE * stated:
-        raise ValueError(f"it has {found:g} of {stated:g} {unit}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from seawall.errors import DataError
-from seawall.store.files import explain_full_disk
+from seawall.store.files import explain_failed_write
 
 LOUDNESS = -23.0
 """Default integrated loudness in LUFS. Source: EBU R 128."""
@@ -23,6 +23,44 @@ LAME_GAIN = 0.95
 """Factor by which LAME scales all samples at any bit rate. `write_mp3` compensates for it."""
 SILENCE = -70.0
 """Loudness in LUFS below which a sound counts as silence. Source: the absolute gate of ITU-R BS.1770."""
+MIX_WINDOW = 1024
+"""Samples in a window in which channels are mixed."""
+
+
+def mix_channels(channels: np.ndarray) -> np.ndarray:
+    """Return one waveform in which no channel cancels another, and a channel of silence makes nothing quieter.
+
+    Equal channels give themselves. Others are mixed in short windows, frequency by frequency: the magnitude is that of the
+    loudest channel there. The phase is that of the channel which is loudest in the whole sound, or, where that one is 20 dB
+    below another, the other's.
+
+    Args:
+        channels: Shape = (channels, samples).
+
+    Returns:
+        Shape = (samples,), float32.
+    """
+    channels = np.asarray(channels, np.float32)
+    if (channels == channels[:1]).all():
+        return channels[0]
+    channels = channels[(np.square(channels).mean(1) > 0)]
+    if len(channels) == 1:
+        return channels[0]
+    main = int(np.square(channels).mean(1).argmax())
+    length, half = channels.shape[1], MIX_WINDOW // 2
+    window = np.sqrt(np.hanning(MIX_WINDOW + 1)[:-1]).astype(np.float32)  # used twice; halves of its square add up to 1
+    hops = -(-length // half) + 1
+    padded = np.pad(channels, ((0, 0), (half, hops * half - length)))
+    mixed = np.zeros(padded.shape[1], np.float32)
+    for start in range(0, hops * half, half):
+        spectra = np.fft.rfft(padded[:, start : start + MIX_WINDOW] * window)
+        sizes = np.abs(spectra)
+        loudest = sizes.argmax(0)
+        bins = np.arange(len(loudest))
+        chosen = np.where(sizes[main] > 0.1 * sizes[loudest, bins], main, loudest)
+        scale = sizes[loudest, bins] / np.maximum(sizes[chosen, bins], 1e-12)
+        mixed[start : start + MIX_WINDOW] += np.fft.irfft(spectra[chosen, bins] * scale, MIX_WINDOW) * window
+    return mixed[half : half + length]
 
 
 def make_noise(seconds: float, rate: int, *, seed: int) -> np.ndarray:
@@ -141,7 +179,7 @@ def write_mp3(path: Path, sound: np.ndarray, rate: int, *, bit_rate: int = 64_00
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
-        with explain_full_disk(path):
+        with explain_failed_write(path):
             with av.open(str(partial), "w", format="mp3") as file:
                 stream = file.add_stream("libmp3lame", rate=rate, layout="mono")
                 stream.bit_rate = bit_rate

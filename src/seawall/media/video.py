@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from seawall.errors import ConfigError, DataError
-from seawall.store.files import explain_full_disk
+from seawall.store.files import explain_failed_write
 
 SIZE = (640, 384)
 """Default width and height of a video in pixels."""
@@ -49,7 +49,7 @@ def write_video(path: Path, frames: Iterable[Image.Image], *, fps: int = FPS) ->
     partial = path.with_name(path.name + ".partial")
     size, count = None, 0
     try:
-        with explain_full_disk(path):
+        with explain_failed_write(path):
             with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as file:
                 stream = file.add_stream("libx264", rate=Fraction(fps), options=CODEC)
                 stream.thread_count = 1  # the bytes must not depend on the machine, and workers share the cores
