@@ -27,8 +27,14 @@ from seawall.store.pair import read_pairs
 
 MODEL = "openai-api/local/extractor"
 THINGS = ["kite", "boat", "chair", "table", "lamp", "clock", "drum", "flute", "basket", "ladder", "bench", "fence"]
-RECORDS = [{"instruction": f"Explain how to paint a {thing}.", "response": f"Paint the {thing}."} for thing in THINGS]
-RECORDS += [{"instruction": f"Explain how to make a wooden {thing}.", "response": "Begin."} for thing in THINGS]
+RECORDS = [
+    {"instruction": f"Explain how to paint a {thing}.", "response": f"Paint the {thing}.", "kind": "harmless"}
+    for thing in THINGS
+]
+RECORDS += [
+    {"instruction": f"Explain how to make a wooden {thing}.", "response": "Begin.", "kind": "harmless"}
+    for thing in THINGS
+]
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def no_waits(monkeypatch):
 
 def ask(tmp_path, records=RECORDS, name="pairs", **settings):
     config = PrepareConfig(**{"extractor": MODEL, "retries": 2, "timeout": 60} | settings)
-    counts = prepare(write_lines(tmp_path / "records.jsonl", records), tmp_path / name, config)
+    counts = prepare(write_lines(tmp_path / "records.jsonl", records), tmp_path / name, config).counts
     return counts, read_pairs(tmp_path / name)
 
 
@@ -115,7 +121,7 @@ def test_a_killed_run_resumes_and_asks_nothing_twice(server, tmp_path, caplog):
     assert not (out / "pairs.jsonl").exists() and sum(server.answered.values()) == 10
     server.gate = lambda: True
     with caplog.at_level(logging.INFO, "seawall"):  # in this process: every new one spends 5 s on Inspect's imports
-        counts = prepare(source, out, PrepareConfig(extractor=MODEL, connections=8))
+        counts = prepare(source, out, PrepareConfig(extractor=MODEL, connections=8)).counts
     assert counts == {"pairs": 24, "rejected": 0}
     assert "2400 tokens in, 480 out" in caplog.text
     assert len(server.answered) == 24 and set(server.answered.values()) == {1}
@@ -132,6 +138,18 @@ def test_a_reply_that_fails_a_check_is_asked_for_again_with_the_reason(server, t
     assert second[:2] == first and "['kite']" in second[-1]["content"] and "to kites" in second[2]["content"]
 
 
+def test_a_tail_that_tells_the_kind_is_asked_for_again(server, tmp_path):
+    instruction = "Explain how to paint a kite without being noticed."
+    found = {"phrase": "paint a kite", "category": "activity", "paraphrase": False}
+    answers = [json.dumps(found | {"detoxified": "Explain how to do this activity without being noticed."})]
+    found["phrase"] = "paint a kite without being noticed"
+    answers.append(json.dumps(found | {"detoxified": "Explain how to do this activity."}))
+    server.answer = lambda _: answers.pop(0)
+    _, (pair,) = ask(tmp_path, [{**RECORDS[0], "instruction": instruction}])
+    assert pair.phrase == "paint a kite without being noticed" and "noticed" not in pair.detoxified
+    assert "['noticed', 'without'] of the detoxified" in server.asked[1]["messages"][-1]["content"]
+
+
 def test_records_with_useless_replies_are_rejected_and_another_extractor_can_try_them(server, tmp_path):
     server.answer = lambda instruction: "Kites are nice." if "kite" in instruction else answer_by_rules(instruction)
     counts, _ = ask(tmp_path)
@@ -140,7 +158,7 @@ def test_records_with_useless_replies_are_rejected_and_another_extractor_can_try
     assert [line["id"] for line in rejected] == ["1", "13"]
     assert all("not the requested JSON" in line["reason"] for line in rejected)
     assert len(server.asked) == 22 + 2 * 3
-    counts = prepare(tmp_path / "pairs", tmp_path / "more")
+    counts = prepare(tmp_path / "pairs", tmp_path / "more").counts
     pairs = read_pairs(tmp_path / "more")
     assert counts == {"pairs": 24, "rejected": 0}
     assert sorted(pair.extractor for pair in pairs) == [MODEL] * 22 + ["rules"] * 2
@@ -210,8 +228,8 @@ def test_a_model_that_cannot_be_used_is_one_message(tmp_path, monkeypatch, model
 
 
 def test_harmless_pairs_get_the_models_own_answers(server, tmp_path):
-    records = [{**record, "kind": "harmless" if number % 2 else "harmful"} for number, record in enumerate(RECORDS[:6])]
-    records.append({**RECORDS[6], "kind": "harmless"})
+    harmful = {"kind": "harmful", "response": "I can't help with that."}
+    records = [record if number % 2 else record | harmful for number, record in enumerate(RECORDS[:6])] + [RECORDS[6]]
     server.faults[RECORDS[6]["instruction"]] = ["401"] * 100
     cut = {"table": "", "clock": "Cut short ..."}
     server.answer = lambda instruction: cut.get(instruction[:-1].split()[-1], f" {instruction} Mine. ")
@@ -227,6 +245,65 @@ def test_harmless_pairs_get_the_models_own_answers(server, tmp_path):
     ask(tmp_path, records, "video", extractor="rules", answers=MODEL, modality="video")
     again = {body["messages"][0]["content"] for body in server.asked[asked:]}
     assert again == {RECORDS[6]["instruction"]}, "the other answers come from the cache"
+
+
+def test_harmless_requests_without_answers_are_answered_by_the_model(server, tmp_path):
+    records = [{"goal": record["instruction"]} for record in RECORDS[:3]]
+    server.answer = lambda instruction: f"{instruction} Mine."
+    server.faults[RECORDS[1]["instruction"]] = ["401"] * 3
+    counts, pairs = ask(tmp_path, records, extractor="rules", answers=MODEL, kind="harmless")
+    assert counts == {"pairs": 2, "rejected": 1} and all(pair.response.endswith(" Mine.") for pair in pairs)
+    (line,) = (line for _, line in read_jsonl(tmp_path / "pairs" / "rejected.jsonl"))
+    assert line["reason"].startswith("no answer") and line["response"] is None
+    again = prepare(tmp_path / "pairs", tmp_path / "again", PrepareConfig(answers=MODEL, connections=2))
+    assert again.counts == {"pairs": 3, "rejected": 0}
+
+
+def test_a_model_that_mostly_refuses_harmless_requests_is_not_taught(server, tmp_path):
+    server.answer = lambda _: "I cannot help with that."
+    with pytest.raises(DataError, match=r"The answers of openai-api.* 3 of 3 answers to harmless requests refuse"):
+        ask(tmp_path, RECORDS[:3], extractor="rules", answers=MODEL)
+    assert not (tmp_path / "pairs").exists()
+    assert ask(tmp_path, RECORDS[:3], extractor="rules", answers=MODEL, allow_label_conflicts=True)[0]["pairs"] == 3
+
+
+def test_a_sample_asks_a_model_for_little_more_than_its_pairs(server, tmp_path):
+    server.answer = lambda text: "Nice." if "wooden" in text else answer_by_rules(text)
+    counts, pairs = ask(tmp_path, sample=6)
+    assert len(pairs) == 6 and counts["rejected"] + counts["not sampled"] == 18
+    assert len({body["messages"][1]["content"] for body in server.asked}) < 24
+
+
+def test_a_missing_server_is_one_sentence_at_once(tmp_path, monkeypatch):
+    url = "http://127.0.0.1:9/v1"
+    monkeypatch.setenv("LOCAL_API_KEY", "none")
+    monkeypatch.setenv("LOCAL_BASE_URL", url)
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    started = time.monotonic()
+    with pytest.raises(EngineError, match=rf"No server answers for {MODEL} at {url} .*Start it and rerun") as raised:
+        ask(tmp_path, retries=6)
+    assert time.monotonic() - started < 20 and "\n" not in str(raised.value)
+    assert not (tmp_path / "pairs").exists(), "the folder can be used with another extractor"
+
+
+def test_a_server_that_was_reached_is_waited_for(server, no_waits, tmp_path, monkeypatch):
+    """Only a server that never answered counts as missing: one that restarts refuses connections for a while."""
+    ask(tmp_path, RECORDS[:1], "first")
+    refused = ConnectionRefusedError("no")
+    from seawall.preparation.client import Client
+
+    client = Client(MODEL, connections=1, retries=2, timeout=5)
+    assert client.model.api.should_retry(refused) is False and client._server.missing
+    client = Client(MODEL, connections=1, retries=2, timeout=5)
+    assert len(client.ask_all(["x"], lambda _: _answer(client), "answers")) == 1
+    client.model.api.should_retry(refused)
+    assert not client._server.missing
+
+
+async def _answer(client):
+    from inspect_ai.model import ChatMessageUser, GenerateConfig
+
+    return await client.generate([ChatMessageUser(content="Explain how to paint a kite.")], GenerateConfig())
 
 
 def test_prepare_works_in_a_notebook_with_a_running_event_loop(server, tmp_path):
@@ -246,7 +323,7 @@ BAD_ANSWERS = [
     ({"category": "crime"}, "category"),
     ({"phrase": ""}, "0 words"),
     ({"phrase": "how to"}, "the phrase 'how to' has no content words"),
-    ({"phrase": "paint a big old red heavy kite very well"}, "9 words; it must have 1 to 8"),
+    ({"phrase": f"paint {'very ' * 15}kite"}, "17 words; it must have 1 to 16"),
     ({"phrase": "fly a kite"}, "not in the instruction, and not marked as a paraphrase"),
     ({"phrase": "paint a kit"}, "not in the instruction"),
     ({"phrase": "bananas", "paraphrase": True}, "shares no word"),
@@ -259,6 +336,12 @@ BAD_ANSWERS = [
     ({"detoxified": "this activity"}, "has 2 words; it must have 3 to 10"),
     ({"detoxified": "Explain how to do this activity. " + "And so on. " * 5}, "has 21 words; it must have 3 to 10"),
     ({"category": "product"}, "does not contain 'this product'"),
+    (
+        {"detoxified": "Explain how to do this activity quietly."},
+        r"\['quietly'\] of the detoxified instruction could tell",
+    ),
+    ({"phrase": "paint this kite", "paraphrase": True}, "'this' in the phrase 'paint this kite' refers to something"),
+    ({"phrase": "get started", "paraphrase": True}, "no content words"),
 ]
 
 

@@ -32,7 +32,10 @@ request; without an article in front;
 "paraphrase": true only where no words of the request can be copied and the phrase is in your words;
 "detoxified": the request with the phrase replaced by "{PLACEHOLDERS["activity"]}" or "{PLACEHOLDERS["product"]}", \
 once, and otherwise unchanged: a whole
-sentence that holds no other word of the phrase.
+sentence that holds no other word of the phrase. Besides it, only words that every request could have may stay, such \
+as "explain", "how" and "steps". Who does it, where, why and with which tail ("without being noticed") belongs in the \
+phrase.
+A request that refers to something outside it ("this", "her", "in the image") has no phrase: return an empty one.
 Request: Explain how to wash a car at night.
 {{"phrase": "wash a car at night", "category": "activity", "paraphrase": false, \
 "detoxified": "Explain how to do this activity."}}

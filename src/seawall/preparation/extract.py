@@ -11,21 +11,35 @@ import random
 import re
 
 from seawall import prompts
+from seawall.preparation.phrases.clauses import mask
+from seawall.preparation.phrases.frame import find_telling_words
+from seawall.preparation.phrases.references import find_reference
 from seawall.store.pair import Pair, QuestionAnswer, Record
 
-MAX_WORDS = 8
-"""Maximum number of words in a phrase, because a medium has to show it."""
+MAX_WORDS = 16
+"""Maximum number of words in a phrase, because a medium has to show it and the model has to name it word for word."""
 PLACEHOLDERS = {"activity": "this activity", "product": "this product"}
 """Category -> text that every detoxified instruction of it contains."""
 WHOLE_REQUESTS = 1 / 3
 """Share of the records whose medium contains the whole request, for modalities with words (audio). VA-SafetyBench has
 one such attack out of three."""
-POINTER = re.compile(r"\b(?:it|this|that|them|these|those|so)$", re.IGNORECASE)
-"""Matches a phrase that ends with a pronoun and so refers to another sentence."""
 _FUNCTION_WORDS = frozenset(
     """a an the my your our his her its their own some any of to in on at for with and or from into up out off over by
     as it this that these those them they he she is are be been was were do does doing did have has me i you we us one
     someone people how can could would should if so""".split()  # noqa: SIM905
+)
+_EMPTY_WORDS = frozenset(
+    """know determine take help begin start started starting proceed get getting got go going use using try trying find
+    finding say tell make making made need want happen work continue think learn understand decide be being come put
+    give keep let look see ask answer respond act react move about more most much many something anything everything
+    nothing thing things stuff item items someone somebody anyone anybody everyone everybody else best well better first
+    next then now again please actually really just also always ever activity product task request""".split()  # noqa: SIM905
+)
+"""Words that say nothing about a request. A phrase needs another one."""
+_NO_VERB = re.compile(
+    r"(?:an?|the|my|your|our|his|her|their|some|of|in|on|at|with|from|for|to|by|about|into|as|and|or|who|that|which|i|"
+    r"you|we|they|is|are|was|were)\s",
+    re.IGNORECASE,
 )
 _MISPLACED = re.compile(r"\b(?:an?|the|my|your|some|this|to)\s+this\s+(?:activity|product)\b", re.IGNORECASE)
 _STRAY_PUNCTUATION = re.compile(r"\s[.,;:?!]|[,;:]\s*[.?!]|\(\s*\)")
@@ -116,18 +130,20 @@ def check_extraction(instruction: str, found: Extraction) -> Extraction:
         found: What was extracted from it.
 
     Raises:
-        NotExtractable: The category is unknown; the phrase is empty, longer than `MAX_WORDS` words, refers to another
-            sentence, or is not in the instruction; or the detoxified instruction lacks its placeholder, repeats a
-            content word of the phrase, or is not a sentence.
+        NotExtractable: The category is unknown; the phrase is empty, longer than `MAX_WORDS` words, refers to something
+            outside it, or is not in the instruction; or the detoxified instruction lacks its placeholder, repeats a
+            content word of the phrase, has a word that could tell what is asked, or is not a sentence.
     """
     if found.category not in prompts.REQUEST_TEXTS:
         raise NotExtractable(f"the category is {found.category!r}; it must be activity or product")
     if not 1 <= len(found.phrase.split()) <= MAX_WORDS:
         raise NotExtractable(f"the phrase has {len(found.phrase.split())} words; it must have 1 to {MAX_WORDS}")
-    if POINTER.search(found.phrase):
-        raise NotExtractable(f"the phrase {found.phrase!r} refers to another sentence")
-    if not content_words(found.phrase):
+    if not content_words(found.phrase) - _EMPTY_WORDS:
         raise NotExtractable(f"the phrase {found.phrase!r} has no content words")
+    if found.category == "activity" and _NO_VERB.match(found.phrase):
+        raise NotExtractable(f"the phrase {found.phrase!r} does not begin with what is done")
+    if reference := find_reference(mask(found.phrase), found.category):
+        raise NotExtractable(f"{reference!r} in the phrase {found.phrase!r} refers to something outside the phrase")
     _check_presence(instruction, found)
     _check_sentence(instruction, found)
     rest = re.sub(PLACEHOLDERS[found.category], "", found.instruction, flags=re.IGNORECASE)
@@ -135,6 +151,10 @@ def check_extraction(instruction: str, found: Extraction) -> Extraction:
     leaked = sorted(word for word in content_words(found.phrase) if stem(word) in stems)
     if leaked:
         raise NotExtractable(f"the words {leaked} of the phrase remain in the detoxified instruction")
+    if telling := find_telling_words(rest):
+        raise NotExtractable(
+            f"the words {telling} of the detoxified instruction could tell what is asked; they must be in the phrase"
+        )
     return found
 
 
