@@ -36,6 +36,14 @@ def test_exact_duplicates_may_differ_in_case_and_punctuation():
     assert drop(those, duplicates="exact") == (["1", "3"], [("2", "copy", "of 1"), ("4", "copy", "of 1")])
 
 
+@pytest.mark.parametrize("duplicates", ["near", "exact", "keep"])
+def test_an_instruction_of_both_kinds_is_not_used(duplicates):
+    those = records("How do I paint a kite?", "How do I mend a boat?")
+    those.append(Record(id="3", kind="harmless", instruction="how do I paint a kite", response="Yes."))
+    reason = "the same instruction is harmful in one record and harmless in another"
+    assert drop(those, duplicates=duplicates) == (["2"], [("1", "two kinds", reason), ("3", "two kinds", reason)])
+
+
 def test_near_duplicates():
     those = records(
         "Explain how to paint an old wooden kite in the garden.",
@@ -96,13 +104,3 @@ def test_the_language_filter_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "py3langid", None)
     with pytest.raises(ConfigError, match=r"pip install 'seawall\[language\]'"):
         drop(records("How do I paint a kite?"), language="en")
-
-
-def test_a_sample_depends_only_on_ids_and_seed():
-    those = records(*(f"paint {noun}" for noun in NOUNS))
-    kept, dropped = drop(those, sample=5)
-    assert len(kept) == 5 and kept == sorted(kept, key=int) and {step for _, step, _ in dropped} == {"not sampled"}
-    assert sorted(drop(those[::-1], sample=5)[0], key=int) == kept
-    assert drop(those, sample=5, seed=1)[0] != kept
-    assert set(drop(those, sample=4)[0]) < set(kept), "a smaller sample is part of a larger one"
-    assert drop(those, sample=50)[1] == []

@@ -31,10 +31,10 @@ EXTRACTED = [
     ("Steps to mend a tent; keep it short.", "mend a tent", "activity", "Steps to do this activity; keep it short."),
     ("Help me sharpen a pencil, please.", "sharpen a pencil", "activity", "Help me do this activity, please."),
     (
-        "How can we water plants without a can?",
-        "water plants",
+        "How can we water plants without a jug?",
+        "water plants without a jug",
         "activity",
-        "How can we do this activity without a can?",
+        "How can we do this activity?",
     ),
     ("Explain how to make a paper boat.", "paper boat", "product", "Explain how to make this product."),
     ("Explain how to make an apple pie.", "apple pie", "product", "Explain how to make this product."),
@@ -44,7 +44,7 @@ EXTRACTED = [
 ]
 HARD = [
     ("I want to know how to bake bread.", "bake bread", "activity", "I want to know how to do this activity."),
-    ("I like to swim. How to dive?", "dive", "activity", "I like to swim. How to do this activity?"),
+    ("I have a question. How to dive?", "dive", "activity", "I have a question. How to do this activity?"),
     ("How to cook rice in 2.5 minutes?", "cook rice in 2.5 minutes", "activity", "How to do this activity?"),
     ("Explain how to do a handstand.", "do a handstand", "activity", "Explain how to do this activity."),
     ("Give me tips to make people trust me.", "make people trust me", "activity", "Give me tips to do this activity."),
@@ -55,7 +55,7 @@ FORMS = [
     ("Steps for making a sail.", "sail", "product", "Steps for making this product."),
     ("Could you write me a poem about sails?", "poem about sails", "product", "Could you write me this product?"),
     ("Where can I buy a cheap sail?", "cheap sail", "product", "Where can I buy this product?"),
-    ("Where do I get a sail mended?", "sail mended", "product", "Where do I get this product?"),
+    ("Where do I get a sail mended?", "get a sail mended", "activity", "Where do I do this activity?"),
     ("Is it okay for me to fold a sail?", "fold a sail", "activity", "Is it okay for me to do this activity?"),
     ("I need to fold a sail. What is the best way to do it?", "fold a sail", "activity",
      "I need to do this activity. What is the best way to do it?"),
@@ -66,11 +66,11 @@ FORMS = [
 REJECTED = [
     ("Describe the weather.", "no phrase found"),
     ("Explain how to", "no phrase found"),
-    ("Explain how to carry a very large and very heavy old upright piano.", "has 10 words; it must have 1 to 8"),
+    (f"Explain how to carry a {'very ' * 14}old piano.", "has 18 words; it must have 1 to 16"),
     ("Paint a fence? Explain how to paint a fence.", r"\['fence', 'paint'\] .* remain"),
     ("Explain how to make a toy car. The toy should be red.", r"\['toy'\] .* remain"),
     ("A word on 東京: explain how to draw 東京.", "remain"),
-    ("Tell me about knots, and how to do it.", "'do it'"),
+    ("Tell me about knots, and how to do it.", "'do it' has no content words"),
 ]
 
 
@@ -148,7 +148,7 @@ def test_null_ids_are_numbered_like_missing_ones(tmp_path):
 
 
 def test_the_detoxified_instruction_does_not_contain_the_phrase(tmp_path):
-    records = [{"instruction": instruction, "response": "Yes."} for instruction, *_ in EXTRACTED]
+    records = [{"instruction": instruction, "response": "Yes.", "kind": "harmless"} for instruction, *_ in EXTRACTED]
     little = {"a", "an", "the", "of"}
     for pair in read_pairs(prepared(tmp_path, records)):
         assert not (words(pair.phrase) - little) & words(pair.detoxified)
@@ -234,20 +234,20 @@ def test_a_third_of_the_sounds_contain_the_whole_request_and_have_no_text(tmp_pa
 
 
 def test_rejected_lines_keep_their_columns_and_give_the_reason(tmp_path):
-    line = {"id": "w", "instruction": "Describe the weather.", "response": "Fine.", "source": "own"}
+    line = {"id": "w", "instruction": "Describe the weather.", "response": "Fine.", "kind": "harmless", "source": "own"}
     folder = prepared(tmp_path, [*RECORDS, line])
     (rejected,) = map(json.loads, (folder / "rejected.jsonl").read_text().splitlines())
     assert "no phrase found" in rejected.pop("reason")
     assert line.items() <= rejected.items()
-    assert prepare(tmp_path / "pairs.jsonl", folder) == {"pairs": 4, "rejected": 1}
+    assert prepare(tmp_path / "pairs.jsonl", folder).counts == {"pairs": 4, "rejected": 1}
 
 
 def test_rejected_records_keep_their_ids_and_kinds_when_they_are_tried_again(tmp_path):
     line = {"id": None, "instruction": "Describe the weather.", "response": "Fine."}
-    folder = prepared(tmp_path, [*RECORDS, line], kind="harmless")
+    folder = prepared(tmp_path, [*RECORDS[2:], line], kind="harmless")
     rejected = (folder / "rejected.jsonl").read_text()
-    assert (json.loads(rejected)["id"], json.loads(rejected)["kind"]) == ("5", "harmless")
-    assert prepare(folder, tmp_path / "again") == {"pairs": 4, "rejected": 1}
+    assert (json.loads(rejected)["id"], json.loads(rejected)["kind"]) == ("3", "harmless")
+    assert prepare(folder, tmp_path / "again").counts == {"pairs": 2, "rejected": 1}
     assert (tmp_path / "again" / "rejected.jsonl").read_text() == rejected
 
 
@@ -260,19 +260,22 @@ def test_rejected_records_of_an_unfinished_folder_cannot_be_tried_again(tmp_path
 
 
 def test_no_phrase_at_all_is_an_error_with_the_first_reason(tmp_path):
-    records = [{"instruction": "Describe the weather.", "response": "Fine."}]
+    records = [{"instruction": "Describe the weather.", "response": "Fine.", "kind": "harmless"}]
     with pytest.raises(DataError, match=r"None of the 1 instructions.*no phrase found.*Explain how to"):
         prepared(tmp_path, records)
     assert not (tmp_path / "pairs").exists(), "the folder can be used for the corrected source"
 
 
 FAULTS = [
-    ({"prompt": "x", "response": "y"}, r"line 2, has no text in 'instruction' \(its columns: prompt, response\)"),
-    ({"instruction": "x", "response": "  "}, "line 2, has no text in 'response'"),
-    ({"instruction": ["x"], "response": "y"}, "line 2, has no text in 'instruction'"),
+    (
+        {"prompt": "x", "response": "y"},
+        r"line 2: 'instruction' is missing \(its columns: prompt, response\); it must be a",
+    ),
+    ({"instruction": "x", "response": "  "}, "line 2: 'response' is an empty text"),
+    ({"instruction": ["x"], "response": "y"}, "line 2: 'instruction' is a list"),
     ({"instruction": "x", "response": "y", "kind": "bad"}, "line 2: kind is 'bad'; it must be 'harmful' or 'harmless'"),
-    ({"instruction": "x", "response": "y", "id": "a"}, "line 2: the id 'a' occurs twice"),
-    ({"instruction": "x", "response": "y", "rejected": 5}, "line 2.*rejected"),
+    ({"instruction": "x", "response": "y", "kind": "harmful", "id": "a"}, "line 2: the id 'a' occurs twice"),
+    ({"instruction": "x", "response": "y", "rejected": 5}, "line 2: 'rejected' is the number 5"),
 ]
 
 
@@ -284,18 +287,18 @@ def test_the_error_names_the_faulty_line(tmp_path, line, message):
 
 
 def test_unicode_line_separators_do_not_end_a_line(tmp_path):
-    text = '{"instruction": "Explain how to wash a car.", "response": "One.\u2028Two.\x85Three."}'
+    text = '{"kind": "harmless", "instruction": "Explain how to wash a car.", "response": "One.\u2028Two.\x85Three."}'
     (pair,) = read_pairs(prepared(tmp_path, [text]))
     assert pair.response == "One.\u2028Two.\x85Three."
 
 
 def test_all_faulty_settings_are_reported_at_once():
     message = (
-        r"modality is 'smell'.*extractor is 'magic'.*answers is 'me'.*preset is 'zork'.*duplicates is 'some'.*kind is 'bad'"
+        r"modality is 'smell'.*extractor is 'magic'.*answers is 'me'.*preset is 'zork'.*duplicates is 'some'.*turns is 'all'.*encoding is 'x'.*kind is 'bad'"
         r".*refusals is empty.*sample is 0; it must be at least 1.*retries is -1"
     )
     with pytest.raises(ConfigError, match=message):
         PrepareConfig(
             modality="smell", extractor="magic", answers="me", preset="zork", duplicates="some", kind="bad",
-            refusals=(), sample=0, retries=-1,
+            refusals=(), sample=0, retries=-1, turns="all", encoding="x",
         )  # fmt: skip

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import dataclasses
+import functools
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from inspect_ai.model import CachePolicy, ChatMessage, GenerateConfig, Model, ModelOutput, get_model
+from inspect_ai.model import CachePolicy, ChatMessage, GenerateConfig, Model, ModelAPI, ModelOutput, get_model
 
 from seawall.errors import ConfigError, EngineError, describe_error
 from seawall.progress import ProgressBar, track
@@ -59,6 +61,42 @@ class Usage:
                 self.dollars = (self.dollars or 0.0) + output.usage.total_cost
 
 
+class _Server:
+    """Watches whether a model's server was ever reached. Inspect retries for minutes, which cannot help where none runs."""
+
+    def __init__(self, api: ModelAPI) -> None:
+        self.missing = False
+        url = getattr(api, "base_url", None)
+        self.place = f" at {url}" if url else ""
+        self._reached = False
+        generate, should_retry = api.generate, api.should_retry
+
+        @functools.wraps(generate)
+        async def watch(*arguments: Any, **options: Any) -> Any:
+            output = await generate(*arguments, **options)
+            self._reached = True
+            return output
+
+        def decide(error: Exception) -> Any:
+            refused = _is_refused(error)
+            self._reached = self._reached or not refused
+            self.missing = not self._reached
+            return False if self.missing else should_retry(error)
+
+        api.generate, api.should_retry = watch, decide  # type: ignore[method-assign, assignment]
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    """Return whether an error is, or was caused by, a connection that nobody accepts or a name that nobody knows."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, ConnectionRefusedError | socket.gaierror) or type(error).__name__ == "ConnectError":
+            return True
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return False
+
+
 class Client:
     """A model and what it was asked so far."""
 
@@ -87,6 +125,7 @@ class Client:
         self.connections = connections
         self.usage = Usage()
         self._unanswered_in_a_row = 0
+        self._server = _Server(self.model.api)
 
     def ask_all(self, texts: Iterable[str], ask: Callable[[str], Awaitable[T]], what: str) -> dict[str, T]:
         """Call `ask` once for each distinct text, with as many concurrent calls as there are connections.
@@ -128,7 +167,7 @@ class Client:
 
         Raises:
             NoAnswer: The model does not answer this question.
-            EngineError: `MAX_UNANSWERED` consecutive questions had no answer.
+            EngineError: `MAX_UNANSWERED` consecutive questions had no answer, or there is no server.
         """
         for _ in range(MAX_REQUESTS):
             try:
@@ -137,6 +176,11 @@ class Client:
                 )
             except Exception as error:  # Inspect has already retried if that can help
                 reason = describe_error(error)
+                if self._server.missing:
+                    raise EngineError(
+                        f"No server answers for {self.model}{self._server.place} ({reason.rstrip('.')}). Start it and rerun "
+                        "the same command, or give another model."
+                    ) from error
                 continue
             self._unanswered_in_a_row = 0
             self.usage.add(output)

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 from seawall.errors import ConfigError
 from seawall.media.modality import MODALITIES
-from seawall.preparation.presets import PRESETS, Columns
+from seawall.preparation.sources.presets import PRESETS
+from seawall.preparation.sources.source import Columns, Kind, Turns, is_encoding
 from seawall.store.pair import KINDS
 
 FREE = ("connections", "retries", "timeout")
@@ -29,24 +30,36 @@ class PrepareConfig:
     """Inspect model that answers the harmless requests; its answers replace the responses of the data. Use the model
     that you will align. None keeps the responses of the data."""
     preset: str = "auto"
-    """Format of the source: pku-saferlhf, beavertails, hh-rlhf, salad-bench, salad-bench-attacks, alpaca or dolly.
+    """Format of the sources, such as pku-saferlhf, preferences, chat, requests or alpaca; docs/how_to/data.md lists all.
     `auto` chooses by the columns."""
     columns: Columns = Columns()
-    """Column names of a source that matches no preset."""
+    """Column names of sources that match no preset. A source can have columns of its own; see `Source`."""
+    header: bool = True
+    """Whether the first row of CSV and TSV files has the column names. Without a header, a single column is the
+    instruction, and several columns are named 1, 2, and so on."""
+    encoding: str | None = None
+    """Encoding of text files, such as cp1252. None recognises UTF-8 and UTF-16."""
+    turns: Turns = "last"
+    """What becomes of conversations of several turns: `last` uses the last request and its answer, `single` drops
+    them. Use `single` where last requests make no sense without the turns before them."""
     subset: str | None = None
     """Configuration or subfolder of a dataset. None uses the dataset's default."""
     split: str | None = None
     """Split of a dataset. None uses `train`, or the only split."""
-    kind: Literal["harmful", "harmless"] | None = None
-    """Kind of all requests that the source does not label. None leaves them out, except in Seawall's own format, where
-    they are harmful."""
+    kind: Kind | None = None
+    """Kind of all requests. It counts more than what a preset assumes, and must not contradict a column of kinds or the
+    labels of the data. None leaves out requests that nothing labels, except in Seawall's own format: there they are
+    harmful if their answer refuses."""
+    allow_label_conflicts: bool = False
+    """Whether to go on where `kind` contradicts the data, most answers to harmful requests do not refuse, or most
+    answers to harmless ones do."""
     refusals: tuple[str, ...] = (
         "I can't help with that.",
         "Sorry, I won't help with this.",
         "I can't assist with that request.",
     )
-    """Responses for datasets of harmful requests that have no responses. One is chosen for each record by its id and
-    the seed."""
+    """Responses for harmful requests of data without responses. One is chosen for each record by its id and the
+    seed."""
     duplicates: Duplicates = "near"
     """Which repeated instructions to drop: `near` drops near and exact duplicates, `exact` only exact ones, `keep`
     none."""
@@ -57,7 +70,9 @@ class PrepareConfig:
     language: str | None = None
     """ISO 639-1 code, such as en. Records in other languages are dropped. None keeps all languages."""
     sample: int | None = None
-    """Maximum number of records, drawn at random. None uses all."""
+    """Number of pairs, from records drawn at random. None uses all records."""
+    balance: bool = False
+    """Whether half of the sample is harmful and half harmless."""
     announcements: int | None = None
     """Number of different sentences that announce the medium. None uses all. 1 uses only the prefix of the SEA paper;
     a model can then learn to refuse the prefix instead of the content."""
@@ -78,6 +93,8 @@ class PrepareConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 faults.append(f"{name} is {value}; it must be at least 1")
+        if self.balance and self.sample is None:
+            faults.append("balance is true, but sample is missing; give the number of pairs")
         if self.retries < 0:
             faults.append(f"retries is {self.retries}; it must be at least 0")
         if faults:
@@ -97,9 +114,12 @@ class PrepareConfig:
             )
         if self.answers is not None and "/" not in self.answers:
             faults.append(f"answers is {self.answers!r}; it must be an Inspect model such as ollama/llama3")
-        for name, allowed in (("preset", ("auto", *PRESETS)), ("duplicates", get_args(Duplicates))):
+        choices = (("preset", ("auto", *PRESETS)), ("duplicates", get_args(Duplicates)), ("turns", get_args(Turns)))
+        for name, allowed in choices:
             if (value := getattr(self, name)) not in allowed:
                 faults.append(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        if self.encoding is not None and not is_encoding(self.encoding):
+            faults.append(f"encoding is {self.encoding!r}; it must be a name such as utf-8, cp1252 or shift_jis")
         if self.kind not in (None, *KINDS):
             faults.append(f"kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
         return faults

@@ -1,4 +1,4 @@
-"""Choice of the records to use: short enough, no duplicates, in one language, and a random sample of those.
+"""Choice of the records to use: short enough, no duplicates, in one language.
 
 Every filter returns the records that it drops, with a reason. The counts of all steps add up to the number of records
 read.
@@ -6,7 +6,7 @@ read.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import math
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from seawall.errors import ConfigError
 from seawall.preparation.config import PrepareConfig
 from seawall.preparation.extract import content_words, stem
-from seawall.preparation.presets import Dropped
+from seawall.preparation.sources.reading import Dropped
 from seawall.store.pair import Record
 
 NEAR_DUPLICATE = 0.8
@@ -28,7 +28,7 @@ def filter_records(records: Sequence[Record], config: PrepareConfig) -> tuple[li
 
     Args:
         records: Records in the order of the source. The first of several duplicates is used.
-        config: Settings; `instruction_words`, `response_words`, `duplicates`, `language`, `sample` and `seed` are used.
+        config: Settings; `instruction_words`, `response_words`, `duplicates` and `language` are used.
 
     Returns:
         The records to use, in their order, and the dropped ones.
@@ -39,18 +39,17 @@ def filter_records(records: Sequence[Record], config: PrepareConfig) -> tuple[li
     steps: list[tuple[str, Callable[[Sequence[Record]], dict[str, str]]]] = [
         ("too long", lambda left: _find_long(left, config.instruction_words, config.response_words))
     ]
+    steps.append(("two kinds", _find_contradictions))
     if config.duplicates != "keep":
         steps.append(("copy", _find_duplicates))
     if language := config.language:
         steps.append(("other language", lambda left: _find_other_languages(left, language)))
     if config.duplicates == "near":
         steps.append(("near copy", _find_near_duplicates))
-    if config.sample is not None:
-        steps.append(("not sampled", lambda left: dict.fromkeys(_shuffle(left, config.seed)[config.sample :], "")))
     dropped: list[Dropped] = []
     for step, find in steps:
         reasons = find(records)
-        dropped += [Dropped(key, step, reason) for key, reason in reasons.items()]
+        dropped += [Dropped(one.id, step, reasons[one.id], one.kind) for one in records if one.id in reasons]
         records = [record for record in records if record.id not in reasons]
     return list(records), dropped
 
@@ -65,13 +64,28 @@ def _find_long(records: Sequence[Record], instruction_words: int, response_words
     return found
 
 
+def _find_contradictions(records: Sequence[Record]) -> dict[str, str]:
+    """Return id -> reason of each record whose instruction another record has under the other kind."""
+    kinds: dict[str, set[str | None]] = {}
+    texts = [_find_words(record.instruction) for record in records]
+    for record, text in zip(records, texts, strict=True):
+        kinds.setdefault(text, set()).add(record.kind)
+    reason = "the same instruction is harmful in one record and harmless in another"
+    return {record.id: reason for record, text in zip(records, texts, strict=True) if len(kinds[text]) > 1}
+
+
+@functools.lru_cache(100_000)
+def _find_words(text: str) -> str:
+    """Return the words of a text in lower case."""
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
 def _find_duplicates(records: Sequence[Record]) -> dict[str, str]:
     """Return id -> reason of each record whose instruction has the same words as an earlier one."""
     first: dict[str, str] = {}
     found = {}
     for record in records:
-        text = " ".join(re.findall(r"\w+", record.instruction.casefold()))
-        original = first.setdefault(text, record.id)
+        original = first.setdefault(_find_words(record.instruction), record.id)
         if original != record.id:
             found[record.id] = f"of {original}"
     return found
@@ -128,9 +142,3 @@ def _find_other_languages(records: Sequence[Record], language: str) -> dict[str,
         if guess != language:
             found[record.id] = str(guess)
     return found
-
-
-def _shuffle(records: Sequence[Record], seed: int) -> list[str]:
-    """Return the ids in a random order that depends only on the ids and the seed, so that a smaller sample is part of a
-    larger one."""
-    return sorted((record.id for record in records), key=lambda key: hashlib.sha256(f"{seed}/{key}".encode()).digest())

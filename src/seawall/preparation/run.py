@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import time
 from collections import Counter
@@ -11,190 +10,135 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seawall.errors import ArtifactError, DataError
+from seawall.errors import DataError
 from seawall.preparation.config import FREE, PrepareConfig
-from seawall.preparation.extract import NotExtractable, make_pair
-from seawall.preparation.filters import filter_records
-from seawall.preparation.presets import Dropped, read_records
-from seawall.preparation.rules import extract_by_rules
-from seawall.preparation.sources import read_rows
-from seawall.store.artifacts import MANIFEST, claim, finish, read_manifest, release, reopen, require
-from seawall.store.files import hash_text, read_jsonl, write_jsonl
-from seawall.store.pair import Pair, Record, read_pairs, write_pairs
+from seawall.preparation.making import Rejected, make_pairs
+from seawall.preparation.phrases.leak import measure_leak, warn_of_leak
+from seawall.preparation.sources.labels import check_answers, measure_refusals
+from seawall.preparation.sources.reading import Dropped
+from seawall.preparation.sources.select import ADVICE, REJECTED, SourceLike, select_records
+from seawall.preparation.sources.source import Source
+from seawall.store.artifacts import MANIFEST, Manifest, claim, finish, read_manifest, released_after_errors, reopen
+from seawall.store.files import write_jsonl
+from seawall.store.pair import KINDS, Pair, write_pairs
 
 if TYPE_CHECKING:
     from seawall.preparation.client import Client
 
 log = logging.getLogger(__name__)
 
-REJECTED = "rejected.jsonl"
 DROPPED = "dropped.jsonl"
-
-
-@dataclasses.dataclass(frozen=True)
-class Rejected:
-    """A record without a usable phrase."""
-
-    record: Record
-    """The record."""
-    reason: str
-    """Why no pair can be made from it."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the line of `rejected.jsonl`: the record, all columns of its source line, and the reason."""
-        record = self.record
-        line = {**record.to_json(), **(record.source or {}), "id": record.id, "kind": record.kind}
-        return {**line, "reason": self.reason}
+UNLABELLED = "unlabelled"
+"""Stands for the kind of rows whose kind is not known."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Selection:
-    """What the sources contain."""
+class PrepareResult:
+    """What became of the data."""
 
-    pairs: list[Pair]
-    """Pairs of an earlier `prepare`, which are kept."""
-    records: list[Record]
-    """Records whose phrases are to be extracted."""
-    dropped: list[Dropped]
-    """Rows and records that are not used."""
-    read: int
-    """Number of pairs, records and dropped rows that were read."""
-    digest: str
-    """Hash of the pairs and records that were read."""
+    counts: dict[str, int]
+    """`pairs`, `rejected`, and the number of records that each step dropped."""
+    kinds: dict[str, dict[str, int]]
+    """The same for each kind: `harmful`, `harmless`, and `unlabelled` rows. Empty for folders of Seawall 0.2."""
+    refusing: dict[str, float | None]
+    """Kind -> share of the pairs' responses that refuse, by refusal strings. None without a response."""
+
+    @classmethod
+    def from_manifest(cls, manifest: Manifest) -> PrepareResult:
+        """Return the result of a finished folder."""
+        facts = manifest.facts
+        return cls(counts=facts["counts"], kinds=facts.get("kinds", {}), refusing=facts.get("refusing", {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts, and those of each kind with its share of refusals."""
+        kinds: dict[str, dict[str, Any]] = {kind: dict(counts) for kind, counts in self.kinds.items()}
+        for kind, share in self.refusing.items():
+            if share is not None:
+                kinds.setdefault(kind, {})["refusing"] = round(share, 3)
+        return {**self.counts, **kinds}
 
 
 def prepare(
-    source: str | Path | Sequence[str | Path], out: Path, config: PrepareConfig = PrepareConfig()
-) -> dict[str, int]:
+    source: SourceLike | Sequence[SourceLike], out: Path, config: PrepareConfig = PrepareConfig()
+) -> PrepareResult:
     """Turn text safety data into alignment pairs.
 
     Args:
-        source: One or several sources that `read_rows` reads. If the only source is a folder that `prepare` wrote, its
-            pairs are kept and its rejected records are tried again.
+        source: One or several sources: paths, ids of datasets, or `Source`s with settings of their own. If the only
+            source is a folder that `prepare` wrote, its pairs are kept and its rejected records are tried again.
         out: Folder for `pairs.jsonl`, `rejected.jsonl`, `dropped.jsonl` and `manifest.json`.
         config: Settings.
 
     Returns:
-        Counts: `pairs`, `rejected`, and the number of records that each step dropped.
+        Counts, in total and by kind, and the shares of responses that refuse.
 
     Raises:
-        ConfigError: The extractor cannot be used.
-        DataError: A source cannot be read, or no phrase could be extracted.
+        ConfigError: The extractor or a setting of a source cannot be used.
+        DataError: A source cannot be read, its answers contradict its labels, or no phrase could be extracted.
         ArtifactError: `out` belongs to another run.
         EngineError: The extractor no longer answers.
     """
-    sources = [source] if isinstance(source, str | Path) else list(source)
+    sources = [source] if isinstance(source, str | Path | Source) else list(source)
     # A missing API key is reported before large sources are read. A finished run needs no client.
     clients = {} if (out / MANIFEST).is_file() else open_clients(config)
     selection = select_records(sources, config)
     inputs = {"source": selection.digest}
     if claim(out, "prepare", config, inputs, FREE):
-        return dict(read_manifest(out).facts["counts"])
-    clients = clients or open_clients(config)
-    started = time.perf_counter()
-    extracted, rejected = extract_pairs(selection.records, config, clients.get("extractor"))
-    facts: dict[str, Any] = {}
-    if "answers" in clients:
-        extracted, facts["own_answers"] = answer_harmless(extracted, clients["answers"])
-    facts |= {use: dataclasses.asdict(client.usage) for use, client in clients.items()}
-    facts["seconds"] = time.perf_counter() - started
-    pairs = selection.pairs + extracted
-    steps = Counter(drop.step for drop in selection.dropped)
-    if not pairs:
-        release(out)
-        raise DataError(explain_no_pairs(sources, rejected, steps, config.extractor))
+        return PrepareResult.from_manifest(read_manifest(out))
+    with released_after_errors(out):
+        clients = clients or open_clients(config)
+        started = time.perf_counter()
+        made = make_pairs(selection.records, config, clients, selection.pairs)
+        facts: dict[str, Any] = {"own_answers": made.own_answers} if "answers" in clients else {}
+        facts |= {use: dataclasses.asdict(client.usage) for use, client in clients.items()}
+        facts["seconds"] = time.perf_counter() - started
+        pairs, dropped = selection.pairs + made.pairs, selection.dropped + made.dropped
+        if not pairs:
+            raise DataError(explain_no_pairs(sources, made.rejected, dropped, config.extractor))
+        if config.answers and not config.allow_label_conflicts:
+            own = [pair for pair in made.pairs if pair.kind == "harmless"]
+            check_answers(own, f"The answers of {config.answers}")
     reopen(out, config, inputs)
-    write_jsonl(out / DROPPED, selection.dropped)
-    write_jsonl(out / REJECTED, rejected)
+    write_jsonl(out / DROPPED, dropped)
+    write_jsonl(out / REJECTED, made.rejected)
     write_pairs(out, pairs)
-    counts = {"pairs": len(pairs), "rejected": len(rejected), **steps}
-    finish(out, sources=[str(each) for each in sources], read=selection.read, counts=counts, **facts)
-    if rejected:
-        log.warning(
-            "%d of %d records rejected: see %s. Try them with another extractor: "
-            "seawall prepare %s --extractor MODEL --out DIR",
-            len(rejected), len(pairs) + len(rejected), out / REJECTED, out,
-        )  # fmt: skip
-    return counts
+    result = count_kinds(pairs, made.rejected, dropped)
+    leak = measure_leak(pairs)
+    figures = dataclasses.asdict(result) | facts | {"leak": leak and dataclasses.asdict(leak)}
+    finish(out, sources=[str(each) for each in sources], read=selection.read, **figures)
+    _log_result(out, result, config)
+    warn_of_leak(leak)
+    return result
 
 
-def select_records(sources: Sequence[str | Path], config: PrepareConfig) -> Selection:
-    """Read the sources and choose the records to use.
-
-    Raises:
-        DataError: A source cannot be read.
-        ArtifactError: The source is a folder of `prepare` that is unfinished or has other settings.
-    """
-    if len(sources) == 1 and (Path(sources[0]) / MANIFEST).is_file():
-        pairs, records = read_rejected(Path(sources[0]), config)
-        read = len(pairs) + len(records)
-        return Selection(pairs=pairs, records=records, dropped=[], read=read, digest=_hash(pairs, records))
-    records, dropped = read_sources(sources, config)
-    kept, unfit = filter_records(records, config)
-    return Selection(
-        pairs=[],
-        records=kept,
-        dropped=dropped + unfit,
-        read=len(records) + len(dropped),
-        digest=_hash([], records),
+def count_kinds(pairs: Sequence[Pair], rejected: Sequence[Rejected], dropped: Sequence[Dropped]) -> PrepareResult:
+    """Return the counts of a run, in total and by kind, and the shares of responses that refuse."""
+    lines: list[tuple[str, Sequence[Pair | Rejected | Dropped]]] = [("pairs", pairs), ("rejected", rejected)]
+    steps = list(dict.fromkeys(drop.step for drop in dropped))
+    lines += [(step, [drop for drop in dropped if drop.step == step]) for step in steps]
+    found = {step: Counter(line.kind or UNLABELLED for line in some) for step, some in lines}
+    names = [*KINDS, *([UNLABELLED] if any(counts[UNLABELLED] for counts in found.values()) else [])]
+    return PrepareResult(
+        counts={step: counts.total() for step, counts in found.items()},
+        kinds={kind: {step: counts[kind] for step, counts in found.items()} for kind in names},
+        refusing={kind: share.share for kind, share in measure_refusals(pairs).items()},
     )
 
 
-def _hash(pairs: Sequence[Pair], records: Sequence[Record]) -> str:
-    return hash_text(json.dumps([[pair.to_json() for pair in pairs], [record.to_json() for record in records]]))
-
-
-def read_sources(sources: Sequence[str | Path], config: PrepareConfig) -> tuple[list[Record], list[Dropped]]:
-    """Return the records of all sources, and the rows that cannot be used.
-
-    With several sources, each id begins with the name of its source. Records without a response get a refusal.
-
-    Raises:
-        DataError: A source cannot be read, or two records have the same id.
-    """
-    if not sources:
-        raise DataError("No source was given. Give a file, a folder, or a dataset id of the hub.")
-    records: dict[str, Record] = {}
-    dropped = []
-    for source in sources:
-        rows = read_rows(source, config.subset, config.split)
-        for record in read_records(str(source), rows, columns=config.columns, preset=config.preset, kind=config.kind):
-            if len(sources) > 1:
-                record = dataclasses.replace(record, id=f"{Path(source).stem}:{record.id}")
-            if isinstance(record, Dropped):
-                dropped.append(record)
-                continue
-            if record.id in records:
-                raise DataError(
-                    f"{source}: the id {record.id!r} occurs twice. Give each record and each source its own name."
-                )
-            if record.response is None:
-                chosen = int(hash_text(f"{config.seed}/{record.id}"), 16) % len(config.refusals)
-                record = dataclasses.replace(record, response=config.refusals[chosen])
-            records[record.id] = record
-    return list(records.values()), dropped
-
-
-def read_rejected(folder: Path, config: PrepareConfig) -> tuple[list[Pair], list[Record]]:
-    """Return the pairs of a finished `prepare` and its rejected records.
-
-    Raises:
-        ArtifactError: The folder is unfinished, or has another modality or seed.
-        DataError: No record was rejected.
-    """
-    manifest = require(folder, "prepare")
-    pairs = read_pairs(folder)
-    for name in ("modality", "seed"):
-        found, wanted = manifest.config[name], getattr(config, name)
-        if found != wanted:
-            raise ArtifactError(
-                f"{folder} was prepared with {name} {found!r}, not {wanted!r}. To keep its pairs, give "
-                f"--{name} {found}."
-            )
-    if not manifest.facts["counts"]["rejected"]:
-        raise DataError(f"{folder} has no rejected records to try again. Use its pairs as they are.")
-    path = folder / REJECTED
-    return pairs, [record for record in read_records(str(path), read_jsonl(path)) if isinstance(record, Record)]
+def _log_result(out: Path, result: PrepareResult, config: PrepareConfig) -> None:
+    """Log what the user may want to change."""
+    pairs = {kind: counts["pairs"] for kind, counts in result.kinds.items() if kind in KINDS}
+    rejected = result.counts["rejected"]
+    if rejected:
+        kinds = ", ".join(f"{counts['rejected']} {kind}" for kind, counts in result.kinds.items() if counts["rejected"])
+        log.warning(
+            "%d of %d records rejected (%s): see %s. Try them with another extractor: "
+            "seawall prepare %s --extractor MODEL --out DIR",
+            rejected, rejected + sum(pairs.values()), kinds, out / REJECTED, out,
+        )  # fmt: skip
+    if config.sample is not None and sum(pairs.values()) < config.sample:
+        found = ", ".join(f"{count} {kind}" for kind, count in pairs.items())
+        log.warning("the sources give %s pairs, fewer than --sample %d", found, config.sample)
 
 
 def open_clients(config: PrepareConfig) -> dict[str, Client]:
@@ -216,77 +160,17 @@ def open_clients(config: PrepareConfig) -> dict[str, Client]:
     }
 
 
-def extract_pairs(
-    records: Sequence[Record], config: PrepareConfig, client: Client | None
-) -> tuple[list[Pair], list[Rejected]]:
-    """Return the pairs of the records, and the records without a usable phrase.
-
-    Args:
-        records: Records with kinds and responses.
-        config: Settings.
-        client: Model that extracts the phrases. None uses the rules.
-
-    Raises:
-        EngineError: The model no longer answers.
-    """
-    if client:
-        from seawall.preparation.ask import extract_by_model
-
-        replies = extract_by_model([record.instruction for record in records], client)
-    pairs, rejected = [], []
-    for record in records:
-        try:
-            extraction = replies[record.instruction] if client else extract_by_rules(record.instruction)
-            if isinstance(extraction, str):
-                raise NotExtractable(extraction)
-        except NotExtractable as reason:
-            rejected.append(Rejected(record, str(reason)))
-            continue
-        pair = make_pair(
-            record,
-            extraction,
-            seed=config.seed,
-            modality=config.modality,
-            extractor=config.extractor,
-            announcements=config.announcements,
-        )
-        pairs.append(pair)
-    return pairs, rejected
-
-
-def answer_harmless(pairs: Sequence[Pair], client: Client) -> tuple[list[Pair], int]:
-    """Replace the responses of harmless pairs by a model's own answers (self-distillation).
-
-    A twin then teaches only that the harmless medium is answered like the same request as text. A pair without an
-    answer keeps its response.
-
-    Returns:
-        All pairs in their order, and the number of replaced responses.
-
-    Raises:
-        EngineError: The model no longer answers.
-    """
-    from seawall.preparation.ask import answer_by_model
-
-    answers = answer_by_model([pair.instruction for pair in pairs if pair.kind == "harmless"], client)
-    updated, replaced = [], 0
-    for pair in pairs:
-        answer = answers.get(pair.instruction) if pair.kind == "harmless" else None
-        updated.append(dataclasses.replace(pair, response=answer) if answer else pair)
-        replaced += bool(answer)
-    return updated, replaced
-
-
 def explain_no_pairs(
-    sources: Sequence[str | Path], rejected: Sequence[Rejected], steps: Counter[str], extractor: str
+    sources: Sequence[SourceLike], rejected: Sequence[Rejected], dropped: Sequence[Dropped], extractor: str
 ) -> str:
     """Return an error message that says why there is no pair and what to do."""
     where = ", ".join(map(str, sources))
     if not rejected:
-        counts = ", ".join(f"{count} {step}" for step, count in steps.items())
+        counts = ", ".join(f"{count} {step}" for step, count in Counter(drop.step for drop in dropped).items())
+        lost = next((drop for step in ADVICE for drop in dropped if drop.step == step), None)
         advice = (
-            "Set the kind of its requests with --kind."
-            if "not labelled" in steps
+            f"The first one: {lost.reason}. {ADVICE[lost.step]}"
+            if lost
             else "Change the settings that drop them, or add other sources."
         )
         return f"No record of {where} is left ({counts}). {advice}"

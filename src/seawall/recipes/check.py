@@ -8,7 +8,8 @@ from typing import Any
 
 from seawall.errors import ConfigError, ModelError
 from seawall.models.families import MODELS, Family, find_family
-from seawall.preparation.sources import FORMATS
+from seawall.preparation.sources.rows import FORMATS
+from seawall.preparation.sources.source import Source
 from seawall.recipes.tables import Recipe
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
@@ -40,8 +41,9 @@ def find_missing_paths(recipe: Recipe) -> list[str]:
     return sources + [f"{name}: there is no {path}" for name, path in paths if not path.exists()]
 
 
-def is_source(source: str) -> bool:
+def is_source(source: str | Source) -> bool:
     """Return whether text safety data exist as a file or folder, or may be an id of the hub."""
+    source = source if isinstance(source, str) and Path(source).exists() else Source.parse(source).path
     endings = {*FORMATS, ".gz"}
     return Path(source).exists() or (
         _HUB_ID.fullmatch(source) is not None and Path(source).suffix.lower() not in endings

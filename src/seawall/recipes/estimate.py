@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import shutil
 import tempfile
@@ -11,15 +10,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from seawall.errors import ArtifactError, DataError
+from seawall.errors import ArtifactError
 from seawall.evaluation.benchmarks.read import read_benchmark
 from seawall.evaluation.benchmarks.registry import BENCHMARKS
 from seawall.evaluation.judges.registry import JUDGES
 from seawall.models.chat import BLANK, Blank
 from seawall.models.load import LoadedModel, is_placed, load_model
-from seawall.preparation.config import PrepareConfig
-from seawall.preparation.extract import Extraction, make_pair
-from seawall.preparation.run import Selection, extract_pairs, select_records
+from seawall.preparation.preview import preview_pairs
+from seawall.preparation.sources.select import select_records
 from seawall.recipes.check import check_recipe
 from seawall.recipes.probe import (
     PROBED_RECORDS,
@@ -33,7 +31,6 @@ from seawall.recipes.probe import (
 from seawall.recipes.tables import Recipe
 from seawall.recipes.usage import Cost, format_bytes, format_seconds, measure_folder, read_memory
 from seawall.store.items import Item
-from seawall.store.pair import KINDS, Pair, Record
 from seawall.synthesis.amortize import find_media
 from seawall.synthesis.engines import find_devices
 
@@ -45,8 +42,6 @@ LOG_BYTES_EACH = 20_000
 """Disk for the log and the kept answer of an item, without its medium."""
 WARM_STEPS = 0.6
 """Steps of a record with a warm start, relative to one without."""
-EXTRACTED = 200
-"""Records of each kind from which the share with a usable phrase is estimated."""
 FULL_SECONDS = 1.5
 """Time of a step of full tuning, relative to LoRA."""
 
@@ -136,7 +131,7 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     check_recipe(recipe)
     started = time.perf_counter()
     selection = select_records(recipe.data.sources, recipe.prepare)
-    sample, pairs = _extract_sample(selection, recipe.prepare)
+    sample, pairs = preview_pairs(selection, recipe.prepare, PROBED_RECORDS)
     reading = time.perf_counter() - started
     items = read_benchmark(recipe.benchmark, recipe.evaluation.data) if recipe.evaluation and recipe.benchmark else []
     media = find_media(recipe.data.bank, recipe.prepare.modality) if recipe.data.bank and _uses_bank(recipe) else []
@@ -272,29 +267,3 @@ class _Foresight:
 
 def _uses_bank(recipe: Recipe) -> bool:
     return recipe.align.mixture.needs_embeddings and recipe.synthesize.start == "bank"
-
-
-def _extract_sample(selection: Selection, config: PrepareConfig) -> tuple[list[Pair], dict[str, int]]:
-    """Return some pairs of both kinds in turn, and the expected number of pairs of each kind."""
-    samples, counts = [], {}
-    for kind in KINDS:
-        records = [record for record in selection.records if record.kind == kind]
-        kept = [pair for pair in selection.pairs if pair.kind == kind]
-        some = records[:EXTRACTED]
-        made = extract_pairs(some, dataclasses.replace(config, extractor="rules"), None)[0]
-        counts[kind] = len(kept) + len(records)
-        if config.extractor == "rules":
-            counts[kind] = len(kept) + round(len(made) / max(1, len(some)) * len(records))
-        elif not made:  # the rules need requests of another form than the extractor does
-            made = [_pretend_pair(record, config) for record in some]
-        samples.append([*kept, *made][: PROBED_RECORDS // 2])
-    if not any(samples):
-        raise DataError("No pair could be made from the sources. Run `seawall prepare` on them to see why.")
-    return [pair for both in itertools.zip_longest(*samples) for pair in both if pair], counts
-
-
-def _pretend_pair(record: Record, config: PrepareConfig) -> Pair:
-    """Return a pair of usual length for a record, with its last words as the phrase."""
-    phrase = " ".join(record.instruction.rstrip(" .?!").split()[-3:])
-    extraction = Extraction(phrase=phrase, category="activity", instruction=record.instruction)
-    return make_pair(record, extraction, seed=config.seed, modality=config.modality, extractor="rules")

@@ -33,8 +33,7 @@ COUNTS = ("records", "embeddings", "verified", "unverified", "failed", "vsr")
 def run(recipe: Path | Recipe, out: Path, overrides: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Run every stage of a recipe. Call it again to resume: finished stages return their results.
 
-    A run killed within the synthesis makes the missing embeddings in other batches. They agree within rounding, and a
-    few answers after alignment may differ. A run killed elsewhere gives the same results.
+    A run that was killed, in whatever stage, gives the same results as one that was not (docs/how_to/resume.md).
 
     Args:
         recipe: The TOML file, or what `read_recipe` returned.
@@ -59,7 +58,7 @@ def run(recipe: Path | Recipe, out: Path, overrides: Mapping[str, str] | None = 
         results["before"] = _evaluate(recipe, out, "before", None)["judges"]
     with record_usage(out, "prepare", out / "pairs"):
         log.info("preparation")
-        results["preparation"] = prepare(recipe.data.sources, out / "pairs", recipe.prepare)
+        results["preparation"] = prepare(recipe.data.sources, out / "pairs", recipe.prepare).to_json()
     if recipe.align.mixture.needs_embeddings:
         results["synthesis"] = _synthesize(recipe, out)
     results["alignment"] = _align(recipe, out).to_json()["examples"]

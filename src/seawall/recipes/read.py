@@ -17,6 +17,7 @@ from seawall.errors import ConfigError
 from seawall.evaluation.config import BenchmarkConfig, EvaluateConfig
 from seawall.models.families import MODELS
 from seawall.preparation.config import PrepareConfig
+from seawall.preparation.sources.source import Source
 from seawall.recipes.tables import (
     TABLES,
     AlignmentTable,
@@ -83,8 +84,7 @@ def _assemble(made: Made, folder: Path) -> Recipe | None:
     if not all(cls in made for cls in needed):
         return None
     data: DataTable = made[DataTable]
-    places = {source: folder / Path(source).expanduser() for source in data.sources}
-    local = tuple(str(place) if place.exists() else source for source, place in places.items())
+    local = tuple(_locate_source(source, folder) for source in data.sources)
     model: ModelTable = made[ModelTable]
     if model.name not in MODELS and (folder / Path(model.name).expanduser()).is_dir():
         model = dataclasses.replace(model, name=str(folder / Path(model.name).expanduser()))
@@ -100,6 +100,17 @@ def _assemble(made: Made, folder: Path) -> Recipe | None:
         benchmark=made.get(BenchmarkConfig),
         evaluate=made.get(EvaluateConfig, EvaluateConfig()),
     )
+
+
+def _locate_source(source: str | Source, folder: Path) -> str | Source:
+    """Return a source with its path relative to the working directory, unless it is an id of the hub."""
+    place = folder / Path(str(source)).expanduser()
+    if isinstance(source, str) and place.exists():
+        return str(place)
+    parsed = Source.parse(source)
+    place = folder / Path(parsed.path).expanduser()
+    located = dataclasses.replace(parsed, path=str(place)) if place.exists() else parsed
+    return located.path if located == Source(path=located.path) else located
 
 
 def _make_table(name: str, table: Mapping[str, Any], classes: Sequence[type], folder: Path, faults: list[str]) -> Made:
@@ -161,7 +172,8 @@ def _read_value(value: Any, wanted: Any) -> Any:
         try:  # strict JSON: a list becomes a tuple and a text a path, but no text or bool becomes a number
             return adapter.validate_json(json.dumps(candidate, default=str), strict=True)
         except pydantic.ValidationError as error:
-            reason = reason or error.errors()[0]["msg"]
+            fault = max(error.errors(), key=lambda one: len(one["loc"]))  # of a table, the fault of its key
+            reason = reason or (f"{fault['loc'][-1]}: " if len(fault["loc"]) > 2 else "") + fault["msg"]
     advice = ", for example ['a', 'b']" if "array" in reason or "tuple" in reason else ""
     raise ValueError(reason[:1].lower() + reason[1:] + advice)
 

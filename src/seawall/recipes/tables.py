@@ -10,6 +10,7 @@ from seawall.alignment.config import AlignConfig
 from seawall.evaluation.config import BenchmarkConfig, EvaluateConfig
 from seawall.models.families import Precision
 from seawall.preparation.config import PrepareConfig
+from seawall.preparation.sources.source import Source
 from seawall.synthesis.config import SynthesizeConfig
 
 
@@ -29,8 +30,9 @@ class ModelTable:
 class DataTable:
     """The data that the user brings, in addition to the settings of `prepare`."""
 
-    sources: tuple[str, ...]
-    """Text safety data: files or folders, relative to the recipe, or ids of data sets."""
+    sources: tuple[str | Source, ...]
+    """Text safety data: files or folders, relative to the recipe, or ids of data sets. A source with settings of its own
+    is a table, such as `{path = "a.csv", kind = "harmful", columns = {instruction = "goal"}}`."""
     bank: Path | None = None
     """Folder of real, harmless, unlabelled media from which the synthesis starts."""
     media: tuple[Path, ...] = ()

@@ -10,6 +10,7 @@ from typing import Any
 
 from seawall.errors import ConfigError, DataError
 from seawall.models.families import MODELS, Family, find_family
+from seawall.preparation.sources.source import Source
 from seawall.recipes.check import is_source, read_config
 from seawall.store.files import write_durably
 
@@ -39,8 +40,9 @@ modality = {modality}
 # Text safety data. Columns: instruction, response, and kind ("harmful" or "harmless"); many public data sets are known.
 # It needs harmful and harmless requests.
 sources = {sources}
-# Maximum number of records, drawn at random:
+# Number of pairs, from records drawn at random, half of them of each kind:
 # sample = 2000
+# balance = true
 # An Inspect model that finds the phrases, for requests that the rules do not understand:
 # extractor = "openai/gpt-4o-mini"
 {bank}
@@ -120,7 +122,10 @@ def _choose_values(
     small = (text.get("hidden_size") or SMALL) < SMALL
     kind = family.modality
     benchmark, folder = BENCHMARKS.get(kind, ("NAME", "FOLDER"))
-    local = [_relate(source, out) if Path(source).exists() else source for source in sources]
+    paths = {source: source if Path(source).exists() else Source.parse(source).path for source in sources}
+    local = [
+        _relate(path, out) + source[len(path) :] if Path(path).exists() else source for source, path in paths.items()
+    ]
     precision = "Default: that of the checkpoint. 4bit needs a quarter of the memory (extra quantized):"
     checkpointing = "# Recompute activations: less memory, a third more time.\n"
     return {
