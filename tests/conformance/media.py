@@ -37,6 +37,11 @@ def write_noise(path: Path, modality: str, size: float, rng: np.random.Generator
         first, *rest = (Image.fromarray(frame) for frame in rng.integers(0, 255, (int(size), 224, 224), dtype=np.uint8))
         first.save(path, save_all=True, append_images=rest)
     else:
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(1), file.setsampwidth(2), file.setframerate(16_000)
-            file.writeframes(rng.integers(-9000, 9000, int(size * 16_000), dtype=np.int16).tobytes())
+        write_sound(path, rng.integers(-9000, 9000, int(size * 16_000), dtype=np.int16))
+
+
+def write_sound(path: Path, samples: np.ndarray) -> None:
+    """Write a sound of one channel, 16 bits and 16 kHz."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1), file.setsampwidth(2), file.setframerate(16_000)
+        file.writeframes(samples.tobytes())

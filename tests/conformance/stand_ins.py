@@ -15,9 +15,14 @@ from transformers import BatchFeature, GotOcr2ImageProcessorPil
 from transformers.video_utils import VideoMetadata
 
 
+def flatten(media: Any) -> Any:
+    """Return a list of media. transformers passes a list for each conversation if it applies the template itself."""
+    return [one for inner in media for one in inner] if isinstance(media[0], list) else media
+
+
 def frames_of(videos: Any, edge: int) -> Tensor:
     """Return the normalised frames of videos, shape = (videos, frames, 3, edge, edge)."""
-    frames = torch.tensor(np.stack(videos)).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+    frames = torch.tensor(np.stack(flatten(videos))).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
     return torch.stack([torch.nn.functional.interpolate(video, size=(edge, edge)) for video in frames])
 
 
@@ -72,7 +77,9 @@ class KimiImages:
         return images
 
     def __call__(self, images: Any, **_: Any) -> BatchFeature:
-        pixels = torch.tensor(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2) / 127.5 - 1
+        pixels = (
+            torch.tensor(np.stack([np.asarray(image) for image in flatten(images)])).permute(0, 3, 1, 2) / 127.5 - 1
+        )
         count, _, height, width = pixels.shape
         rows, columns = height // self.patch, width // self.patch
         patches = pixels.view(count, 3, rows, self.patch, columns, self.patch).permute(0, 2, 4, 1, 3, 5)
@@ -117,9 +124,12 @@ class Processor:
     def apply_chat_template(self, messages: Any, **settings: Any) -> str:
         return self.tokenizer.apply_chat_template(messages, chat_template=self.chat_template, **settings)
 
-    def __call__(self, text: list[str], images: Any = None, audio: Any = None, **_: Any) -> BatchFeature:
+    def __call__(
+        self, text: list[str], images: Any = None, audio: Any = None, add_special_tokens: bool = True, **_: Any
+    ) -> BatchFeature:
         media = self.encode(images if audio is None else audio)
-        ids = self.tokenizer([line.replace(self.mark, self.tokens(media)) for line in text], return_tensors="pt")
+        texts = [line.replace(self.mark, self.tokens(media)) for line in text]
+        ids = self.tokenizer(texts, add_special_tokens=add_special_tokens, return_tensors="pt")
         return BatchFeature({**ids, **media})
 
     def encode(self, media: Any) -> Any:

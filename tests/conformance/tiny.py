@@ -326,8 +326,9 @@ def pixtral(name: str) -> tuple[Any, Any]:
         image_token_index=tokens.image_token_id,
         **llava,
     )
-    images = transformers.PixtralImageProcessorPil(patch_size=14, size={"longest_edge": 112})
-    return config, stand_ins.Pixtral(images, tokens, 14 if llava else 28, template(image="[IMG]"))
+    size = 14 if llava else 28  # as `PixtralProcessor` sets it: the patch size times the spatial merge size
+    images = transformers.PixtralImageProcessorPil(patch_size=size, size={"longest_edge": 112})
+    return config, stand_ins.Pixtral(images, tokens, size, template(image="[IMG]"))
 
 
 @builds("qwen2_audio")

@@ -74,9 +74,12 @@ def list_kept(out):
 def test_a_run_has_figures_of_two_judges_and_of_what_the_model_understood(world, tmp_path):
     benchmark = dataclasses.replace(BENCHMARK, understanding=True)
     results = seawall.evaluate(MODEL, world, tmp_path / "out", benchmark, CONFIG, judges=["organism", "refusal"])
-    assert list(results) == ["schema", "benchmark", "model", "answers", "judges", "agreement", "failed", "adapter"]
+    figures = ["answers", "max_tokens", "understanding", "judges", "agreement", "failed"]
+    assert list(results) == ["schema", "benchmark", "model", *figures, "adapter"]
     assert (results["schema"], results["benchmark"], results["model"]) == (2, "mm_safetybench", MODEL)
-    assert results["answers"] == {"all": ITEMS, "empty": 0, "neutral": 8} and results["failed"] == 0
+    counts = {"all": ITEMS, "empty": 0, "cut": 0, "unanswered": 0, "neutral": 8}
+    assert results["answers"] == counts and results["failed"] == 0 and results["max_tokens"] == 24
+    assert results["understanding"]["share"] == 1 and results["understanding"]["n"] == 4
     exact = results["judges"]["organism"]
     assert exact["micro"]["n"] == 6 and exact["by_type"].keys() == {"Text_only", "SD", "TYPO"}
     assert exact["refused"]["n"] == 6 and exact["unscored"] == {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seawall.errors import DataError
+from seawall.errors import ArtifactError, DataError
 from seawall.reporting import tables
 from seawall.reporting.card import add_to_card
 from seawall.reporting.run import report
@@ -99,3 +99,12 @@ def test_the_card_of_the_adapter_gets_the_main_scores(tmp_path, monkeypatch):
     ((adapter, benchmark, figures),) = calls
     assert (adapter, benchmark) == (tmp_path, "xstest")
     assert figures["attack success, by refusal"].mean == 0.5 and figures["attack success, by refusal"].n == 20
+
+
+def test_a_card_that_cannot_be_written_does_not_end_an_evaluation(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise ArtifactError("README.md cannot be written: Read-only file system.")
+
+    monkeypatch.setattr("seawall.alignment.card.add_results", refuse)
+    add_to_card({"adapter": str(tmp_path), "benchmark": "xstest", "judges": {"refusal": {"micro": make_share(0.5)}}})
+    assert "not added to the model card of the adapter: README.md cannot be written: Read-only" in caplog.text

@@ -38,6 +38,7 @@ from transformers import set_seed
 from seawall import compat
 from seawall.errors import DataError, SeawallError
 from seawall.evaluation.config import EvaluateConfig
+from seawall.evaluation.replies import make_parts
 from seawall.models.chat import Chat, Example
 from seawall.models.families import find_family
 from seawall.models.generate import Completion, generate_batch
@@ -168,13 +169,14 @@ class SeawallAPI(ModelAPI):
             try:
                 loaded.chat.encode(request.example)
                 valid.append(request)
-            except SeawallError as error:  # an unreadable medium fails its own request only
+            except Exception as error:  # whatever a medium raises, it fails its own request only
                 request.outcome = error
-        try:
-            _generate_all(loaded, valid)
-        except Exception as error:  # each request raises it for its own sample
-            for request in valid:
-                request.outcome = request.outcome or error
+        for rows in [valid, *([request] for request in valid)]:  # if the batch fails, each request is tried alone
+            try:
+                _generate_all(loaded, [row for row in rows if row.outcome is None])
+            except Exception as error:
+                if len(rows) == 1:
+                    rows[0].outcome = error
         loaded.chat.forget()  # media are large and rarely asked about twice
         for request in batch:
             request.seconds = time.perf_counter() - started
@@ -237,7 +239,7 @@ class SeawallAPI(ModelAPI):
             raise made or RuntimeError("A batch ended without an answer.")
         defaults = self.loaded.model.generation_config.to_diff_dict()
         decoding = {"max_new_tokens": request.max_tokens, **request.decoding, "defaults": defaults}
-        message = ChatMessageAssistant(content=made.text, model=self.model_name, source="generate")
+        message = ChatMessageAssistant(content=make_parts(made), model=self.model_name, source="generate")
         choice = ChatCompletionChoice(message=message, stop_reason="stop" if made.finished else "max_tokens")
         total = made.prompt_tokens + made.tokens
         output = ModelOutput(

@@ -73,7 +73,7 @@ def evaluate(
     Raises:
         ConfigError: Unknown or unusable judges; prompt types or scenarios that the benchmark does not have.
         DataError: The benchmark's files are missing or broken.
-        ModelError: The model cannot be loaded.
+        ModelError: The model cannot be loaded, or its chat template has no place for the system prompt.
         ArtifactError: `out` belongs to another run, or not one item could be answered.
     """
     judges = tuple(judges) or BENCHMARKS.find(benchmark.benchmark).judges
@@ -82,6 +82,8 @@ def evaluate(
         items = [dataclasses.replace(item, system=config.system_prompt) for item in items]
     scorers = make_scorers(judges)
     opened = _open_model(model, adapter, config)
+    if any(item.system for item in items):
+        opened.api.loaded.chat.template.check_system()  # type: ignore[attr-defined]
     inputs = {
         "model": opened.api.loaded.fingerprint,  # type: ignore[attr-defined]
         "items": hash_items(items),
@@ -130,7 +132,9 @@ def judge(run: Path) -> dict[str, Any]:
 def lacks_verdict(sample: EvalSample, judge: str) -> bool:
     """Return whether a judge was asked about an answer and gave no verdict."""
     score = (sample.scores or {}).get(judge)
-    return score is not None and not sample.error and read_verdict(judge, score).unsafe is None
+    if score is None or sample.error or (score.metadata or {}).get("unanswered"):
+        return False
+    return read_verdict(judge, score).unsafe is None
 
 
 def name_scores(judges: Sequence[str]) -> list[str]:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from seawall.models.chat import BLANK, Example, Inputs, Medium, join_media, to_model
+from seawall.errors import SeawallError
+from seawall.models.chat import BLANK, Chat, Example, Inputs, Medium, join_media, to_model
 from seawall.models.families import base_model, get_projectors
 from seawall.models.inject import capture_calls
 from seawall.models.load import LoadedModel
@@ -40,6 +41,26 @@ def encode_media(loaded: LoadedModel, media: Sequence[Medium]) -> Tensor:
         batch |= join_media([loaded.chat.process_medium(medium, fit=True) for medium in chosen])
         encoded.append(_encode_batch(loaded, batch, len(chosen)))
     return torch.cat(encoded)
+
+
+def find_unusable(chat: Chat, examples: Sequence[Example], *, fit: bool = False) -> dict[Medium, str]:
+    """Return the media that cannot be read or used, each with the reason.
+
+    Args:
+        chat: Encodes examples for the model. What it reads here is in its cache afterwards.
+        examples: Examples with media. Only the medium of each is used if `fit` is set.
+        fit: As for `Chat.process_medium`.
+    """
+    faults: dict[Medium, str] = {}
+    with track("checking media", len(examples)) as bar:
+        for example in examples:
+            assert example.medium is not None
+            try:
+                chat.process_medium(example.medium, fit=True) if fit else chat.encode(example)
+            except SeawallError as error:
+                faults[example.medium] = str(error)
+            bar.advance()
+    return faults
 
 
 @dataclasses.dataclass(frozen=True)

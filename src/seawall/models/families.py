@@ -103,7 +103,7 @@ FAMILIES = [
     _row("qwen3_5",                "video",  "visual.blocks",                  "visual.merger", blank=8),
     _row("qwen2_5_omni_thinker",   "image",  "visual.blocks",                  "visual.merger", blank=448),
     _row("qwen2_5_omni_thinker",   "video",  "visual.blocks",                  "visual.merger", blank=8),
-    _row("qwen2_5_omni_thinker",   "audio",  "audio_tower.layers",             "audio_tower.proj", layers_return_tuples=True, blank=30),
+    _row("qwen2_5_omni_thinker",   "audio",  "audio_tower.layers",             "audio_tower.proj", layers_return_tuples=True, blank=30, max_seconds=300),
     _row("qwen3_omni_moe_thinker", "image",  "visual.blocks",                  "visual.merger", **_OMNI, blank=512),
     _row("qwen3_omni_moe_thinker", "video",  "visual.blocks",                  "visual.merger", **_OMNI, blank=8),
     _row("qwen3_omni_moe_thinker", "audio",  "audio_tower.layers",             "audio_tower.proj1", layers_return_tuples=True, blank=30),

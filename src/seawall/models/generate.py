@@ -23,13 +23,22 @@ class Completion:
     """A generated answer."""
 
     text: str
-    """The answer without special tokens."""
+    """The answer, without special tokens and without the reasoning before it. Empty if the reasoning does not end."""
+    reasoning: str
+    """The reasoning before the answer; empty if there is none."""
+    unfinished: bool
+    """Whether the reasoning does not end, so that there is no answer."""
     prompt_tokens: int
     """Number of tokens of the prompt, including those of its medium."""
     tokens: int
     """Number of generated tokens, including the end token."""
     finished: bool
     """Whether the model ended the answer. False if the token limit cut it off."""
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the text ended inside the reasoning, or right behind it at the token limit."""
+        return self.unfinished or bool(self.reasoning and not self.text and not self.finished)
 
 
 def generate(
@@ -39,9 +48,38 @@ def generate(
     items: Tensor | None = None,
     max_new_tokens: int = 32,
     batch_size: int = 128,
+    with_reasoning: bool = False,
     on_batch: Callable[[int], None] = lambda _: None,
 ) -> list[str]:
-    """Return the greedy answer to each example, in their order.
+    """Return the greedy answer to each example, in their order. `complete` also tells how each one ended.
+
+    Args:
+        loaded: The model, with or without an adapter.
+        examples: As for `complete`.
+        items: As for `complete`.
+        max_new_tokens: Maximum length of an answer in tokens.
+        batch_size: Examples in one forward pass.
+        with_reasoning: Put the reasoning of a model that reasons before its answer.
+        on_batch: Called after each batch with its number of examples.
+    """
+    completions = complete(
+        loaded, examples, items=items, max_new_tokens=max_new_tokens, batch_size=batch_size, on_batch=on_batch
+    )
+    if not with_reasoning:
+        return [completion.text for completion in completions]
+    return [f"{completion.reasoning}\n{completion.text}".strip() for completion in completions]
+
+
+def complete(
+    loaded: LoadedModel,
+    examples: Sequence[Example],
+    *,
+    items: Tensor | None = None,
+    max_new_tokens: int = 32,
+    batch_size: int = 128,
+    on_batch: Callable[[int], None] = lambda _: None,
+) -> list[Completion]:
+    """Return the greedy completion of each example, in their order.
 
     Args:
         loaded: The model, with or without an adapter.
@@ -52,7 +90,7 @@ def generate(
         on_batch: Called after each batch with its number of examples.
     """
     order = sorted(range(len(examples)), key=lambda index: len(loaded.chat.encode(examples[index]).ids))
-    answers: dict[int, str] = {}
+    answers: dict[int, Completion] = {}
     for first in range(0, len(examples), batch_size):
         rows = order[first : first + batch_size]
         completions = generate_batch(
@@ -61,7 +99,7 @@ def generate(
             items=None if items is None else items[rows],
             max_new_tokens=max_new_tokens,
         )
-        answers.update(zip(rows, (completion.text for completion in completions), strict=True))
+        answers.update(zip(rows, completions, strict=True))
         on_batch(len(rows))
     return [answers[row] for row in range(len(examples))]
 
@@ -88,18 +126,23 @@ def generate_batch(
     del batch["labels"]
     injected = contextlib.nullcontext() if items is None else inject(loaded.model, loaded.family, items)
     with injected:
-        ids = loaded.model.generate(**to_model(batch, loaded.model), max_new_tokens=max_new_tokens, **decoding)
+        settings = {**_pad_settings(loaded), **decoding}
+        ids = loaded.model.generate(**to_model(batch, loaded.model), max_new_tokens=max_new_tokens, **settings)
     generated = ids[:, batch["input_ids"].shape[1] :]
     is_end = torch.isin(generated, _get_end_ids(loaded, generated.device))
     finished = is_end.any(1)
     lengths = torch.where(finished, is_end.int().argmax(1) + 1, generated.shape[1])
-    columns = (
-        loaded.chat.decode(generated),
-        batch["attention_mask"].sum(1).tolist(),
-        lengths.tolist(),
-        finished.tolist(),
-    )
-    return [Completion(*values) for values in zip(*columns, strict=True)]
+    replies = loaded.chat.decode(generated)
+    prompts = batch["attention_mask"].sum(1).tolist()
+    return [
+        Completion(reply.answer, reply.reasoning, reply.unfinished, *values)
+        for reply, *values in zip(replies, prompts, lengths.tolist(), finished.tolist(), strict=True)
+    ]
+
+
+def _pad_settings(loaded: LoadedModel) -> dict[str, int]:
+    """Return the id that fills finished rows, for models that do not set one."""
+    return {"pad_token_id": loaded.chat.pad_id} if loaded.model.generation_config.pad_token_id is None else {}
 
 
 def _get_end_ids(loaded: LoadedModel, device: torch.device) -> Tensor:

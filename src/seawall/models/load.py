@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,11 @@ def load_model(
             model, chat = _load(name, str(source), modality, blank, precision, device_map)
     except ModelError:
         raise
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"The weights of {name!r} contain pickled objects, which could run code, so nothing was loaded. Get the model as "
+            "safetensors, from somebody you trust."
+        ) from error
     except (OSError, KeyError, ValueError, ImportError, SafetensorError) as error:
         raise ModelError(
             f"Cannot load the model {name!r}: {_first_line(error)} Give a folder in Hugging Face format, a hub id, or a registered "
@@ -126,6 +132,7 @@ def load_model(
         ) from error
     for path in chat.family.paths:
         get_module(model, chat.family, path)
+    chat.template.check()
     loaded = LoadedModel(name, model.eval(), chat.processor, chat.family, chat, compute_fingerprint(model))
     return loaded if adapter is None else dataclasses.replace(loaded, model=_load_adapter(model, adapter))
 
@@ -198,11 +205,12 @@ def _load(
     """Return a model from a folder or the hub."""
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(path)
+    config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
     chat = _make_chat(path, _find_family(config, modality), blank, _context_length(config))
     _check_processor(name, chat.processor)
     settings = _precision_settings(precision, chat.family) | ({"device_map": device_map} if device_map else {})
-    return getattr(transformers, chat.family.auto_class).from_pretrained(path, **settings), chat
+    auto_class = getattr(transformers, chat.family.auto_class)
+    return auto_class.from_pretrained(path, trust_remote_code=False, **settings), chat
 
 
 def _precision_settings(precision: Precision | None, family: Family) -> dict[str, Any]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
+
+from seawall.errors import ArtifactError
+
+log = logging.getLogger(__name__)
 
 
 def add_to_card(results: dict[str, Any]) -> None:
@@ -17,4 +22,7 @@ def add_to_card(results: dict[str, Any]) -> None:
     from seawall.alignment.card import add_results
     from seawall.evaluation.statistics.summary import list_shares
 
-    add_results(Path(results["adapter"]), results["benchmark"], list_shares(results))
+    try:
+        add_results(Path(results["adapter"]), results["benchmark"], list_shares(results))
+    except (ArtifactError, OSError) as error:  # such as a folder that can only be read; the scores are elsewhere, too
+        log.warning("the scores are not added to the model card of the adapter: %s", error)

@@ -31,6 +31,7 @@ GROUPS = {
     "Data": (
         *("answers", "arms", "as-published", "benchmark", "columns", "instruction-words", "kind", "language", "limit"),
         *("mixture", "modality", "part", "phrases", "preset", "refusals", "response-words", "sample", "scenarios"),
+        *("allow-label-conflicts", "balance", "encoding", "header", "turns"),
         *("split", "stills", "subset", "tiny", "types", "understanding"),
     ),
     "Method": (),

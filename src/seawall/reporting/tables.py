@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from seawall.errors import DataError
+from seawall.errors import DataError, strip_controls
 from seawall.reporting.results import PAGE, read_results
+from seawall.reporting.terminal import strip_all
 
 SCHEMA = 2
 """Schema of `results.json` of `evaluate`."""
@@ -50,7 +51,7 @@ def read_evaluations(runs: Sequence[Path]) -> list[dict[str, Any]]:
         ArtifactError: A folder lacks its results.
         DataError: Results cannot be read, or are of different benchmarks.
     """
-    results = [read_results(run, SCHEMA) for run in runs]
+    results = [strip_all(read_results(run, SCHEMA)) for run in runs]
     if len({result["benchmark"] for result in results}) > 1:
         found = ", ".join(f"{run}: {result['benchmark']}" for run, result in zip(runs, results, strict=True))
         raise DataError(f"The evaluations are of different benchmarks ({found}). Report one benchmark at a time.")
@@ -71,10 +72,10 @@ def _make_table(
     judge: str, runs: Sequence[Path], results: Sequence[dict[str, Any]], difference: dict[str, Any] | None
 ) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), title=f"\njudge {judge}", title_justify="left", title_style="bold")
-    table.caption, table.caption_justify = _describe_agreement(results, judge), "left"
+    table.caption, table.caption_justify = "\n".join([_describe_agreement(results, judge), *_describe(results)]), "left"
     table.add_column(f"{results[0]['benchmark']}, 95 % intervals", no_wrap=True)
     for run, result in zip(runs, results, strict=True):
-        table.add_column("\n".join(filter(None, (str(run), result["model"], result["adapter"]))))
+        table.add_column("\n".join(filter(None, (strip_controls(str(run)), result["model"], result["adapter"]))))
     if difference is not None:
         table.add_column("difference, p")
     scores = [result["judges"][judge] for result in results]
@@ -83,7 +84,22 @@ def _make_table(
         if difference is not None:
             cells.append(_format_difference(difference.get(COMPARED.get(path[0], ""))))
         table.add_row(name, *cells)
+    understood = [result.get("understanding") for result in results]
+    if any(understood):
+        table.add_row("media understood", *map(_format_understanding, understood), *[""] * (difference is not None))
     return table
+
+
+def _describe(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what must be said of evaluations beside their figures."""
+    from seawall.evaluation.statistics.warnings import describe_cuts, describe_understanding
+
+    lines = [line for result in results for line in (describe_cuts(result), describe_understanding(result)) if line]
+    return list(dict.fromkeys(lines))
+
+
+def _format_understanding(found: dict[str, Any] | None) -> str:
+    return _format_share(found) if found and found["n"] else "not measured"
 
 
 def _list_scores(scores: dict[str, Any]) -> list[tuple[str, tuple[str, ...]]]:
@@ -108,8 +124,15 @@ def _format_share(share: dict[str, Any] | None) -> str:
     text = f"{share['share']:.3f} [{share['low']:.3f}, {share['high']:.3f}]"
     if "n" not in share:
         return text
-    unscored = share["all"] - share["n"]
-    return f"{text} n = {share['n']}" + (f", {unscored} unscored" if unscored else "")
+    if "all" not in share:
+        return f"{text} n = {share['n']}"
+    unanswered = share.get("unanswered", 0)
+    counts = {
+        "unscored": share["all"] - share["n"] - unanswered,
+        "cut": share.get("cut", 0),
+        "without an answer": unanswered,
+    }
+    return f"{text} n = {share['n']}" + "".join(f", {count} {what}" for what, count in counts.items() if count)
 
 
 def _format_difference(found: dict[str, Any] | None) -> str:

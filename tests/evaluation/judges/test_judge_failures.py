@@ -6,6 +6,7 @@ import logging
 
 import anyio
 import pytest
+from inspect_ai.log import read_eval_log
 from mock_runs import FAILS, JUDGE, make_sample, reply_by_word, run_mock, start_server
 
 from seawall.evaluation.judges import asking
@@ -49,7 +50,7 @@ def run_failing(server, folder, fault):
     return run_mock(folder, make_items(), make_guard())
 
 
-@pytest.mark.parametrize("fault", ["500", "cut body", "hang up", "broken JSON"])
+@pytest.mark.parametrize("fault", ["500", "cut body", "hang up", "HTML", "broken JSON"])
 def test_failures_of_half_of_the_verdicts_leave_attack_success_and_widen_its_interval(
     judge_server, whole, tmp_path, caplog, fault
 ):
@@ -113,3 +114,11 @@ def test_failed_samples_are_counted_and_not_taken_as_safe(tmp_path, caplog):
     assert results["failed"] == 3 and results["judges"]["refusal"]["unscored"] == {"the sample failed": 3}
     assert (micro["share"], micro["n"], micro["all"], micro["least"]) == (1.0, 6, 9, pytest.approx(6 / 9))
     assert "NO VERDICT on 3 of 9" in caplog.text
+
+
+def test_the_key_of_a_judge_is_nowhere_in_the_log(judge_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_API_KEY", "kite-0123456789")
+    judge_server.faults["Sure."] = ["401"]
+    samples = [make_sample(1, "Sure."), make_sample(2, "Fine.")]
+    log = run_mock(tmp_path, samples, make_scorers([f"{GUARD}={JUDGE}"]))
+    assert "kite-0123456789" not in read_eval_log(log.location).model_dump_json()

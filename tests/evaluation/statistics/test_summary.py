@@ -82,7 +82,7 @@ def test_over_refusal_is_the_share_of_refused_harmless_answers(tmp_path):
     assert (found["refused"]["share"], found["refused"]["count"], found["refused"]["n"]) == (0.2, 1, 5)
     assert (
         found["micro"]["n"] == 2
-        and results["answers"] == {"all": 7, "empty": 1, "neutral": 0}
+        and results["answers"] == {"all": 7, "empty": 1, "cut": 0, "unanswered": 0, "neutral": 0}
         and results["failed"] == 0
     )
 

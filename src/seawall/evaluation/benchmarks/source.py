@@ -11,9 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from seawall.errors import ConfigError, DataError
-from seawall.store.files import explain_full_disk, hash_text
+from seawall.store.caches import make_private
+from seawall.store.files import explain_failed_write, hash_text
 from seawall.store.items import Item
 
+MAX_BYTES, MAX_RATIO = 4 * 2**30, 50
+"""A zip file whose content is larger than both, in bytes and relative to the file, is not unpacked. Media hardly shrink
+in a zip file."""
 NAMED = 5
 """Files of a kind that an error names. The others are counted."""
 IMAGE_ENDINGS = (".jpg", ".png", ".webp", ".jpeg")
@@ -44,15 +48,18 @@ def _unpack(file: Path) -> Path:
     from platformdirs import user_cache_path
 
     state = file.stat()
-    folder = user_cache_path("seawall") / "benchmarks" / hash_text(f"{file.name} {state.st_size} {state.st_mtime_ns}")
+    folder = make_private(user_cache_path("seawall") / "benchmarks") / hash_text(
+        f"{file.name} {state.st_size} {state.st_mtime_ns}"
+    )
     if folder.is_dir():
         return folder
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        with zipfile.ZipFile(file) as archive, explain_full_disk(partial):
+        with zipfile.ZipFile(file) as archive, explain_failed_write(partial):
             for entry in archive.infolist():
                 _check_entry(file, entry)
+            _check_size(file, archive.infolist(), partial.parent)
             archive.extractall(partial)
     except (zipfile.BadZipFile, RuntimeError, EOFError, NotImplementedError) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -69,6 +76,21 @@ def _check_entry(file: Path, entry: zipfile.ZipInfo) -> None:
         fault = "is a link" if linked else "leads out of the folder"
         raise DataError(
             f"{file} contains {entry.filename!r}, which {fault}. Nothing was unpacked. Do not trust this file."
+        )
+
+
+def _check_size(file: Path, entries: Sequence[zipfile.ZipInfo], folder: Path) -> None:
+    """Raise DataError if a zip file is a bomb, or its content does not fit on the disk."""
+    size, packed = sum(entry.file_size for entry in entries), file.stat().st_size
+    if size > MAX_BYTES and size > MAX_RATIO * packed:
+        raise DataError(
+            f"{file} would grow from {packed:,} to {size:,} bytes. Nothing was unpacked. Do not trust this file; if you "
+            "do, unpack it yourself and give the folder."
+        )
+    if size > (free := shutil.disk_usage(folder).free):
+        raise DataError(
+            f"{file} takes {size:,} bytes unpacked, and {folder} has {free:,} free. Free some space, or set "
+            "XDG_CACHE_HOME to another disk."
         )
 
 

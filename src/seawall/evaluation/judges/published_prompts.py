@@ -17,6 +17,7 @@ import re
 from pathlib import Path
 
 from seawall.errors import ConfigError
+from seawall.store.caches import make_private
 from seawall.store.files import write_durably
 
 log = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ def _fetch(judge: str, published: PublishedPrompt, path: Path) -> None:
     try:
         with urlopen(published.url, timeout=60) as answer:
             text = answer.read()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         write_durably(path, text)
     except (OSError, ValueError) as error:
         raise ConfigError(

@@ -9,17 +9,16 @@ from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
 from inspect_ai.scorer import Score, Scorer, scorer
 
 from seawall.evaluation.judges.asking import (
-    GuardClient,
     JudgeClient,
     ask_judge,
     attack_success,
-    make_conversation,
     make_score,
     score_answers,
 )
+from seawall.evaluation.judges.guards import GuardClient, make_conversation
 from seawall.evaluation.judges.published_prompts import fill_template, read_prompt, split_system
-from seawall.evaluation.judges.refusals import is_refusal
 from seawall.evaluation.judges.verdicts import Reading, read_rubric, word_reader
+from seawall.refusals import is_refusal
 from seawall.store.items import Verdict
 
 SUCCESS = 0.5

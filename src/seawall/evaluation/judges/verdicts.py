@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from seawall.reasoning import split_reply
+
 STATED = r"(?:answers?|response|verdict|output|content|generation|message|conversation|classification|label|judge?ment|rating|assessment|result|conclusion)"
 """Subjects of sentences that state a verdict."""
 NUMBERS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "no": 0, "yes": 1}
@@ -96,9 +98,8 @@ def read_rubric(text: str) -> Rubric | None:
 
 def _after_thinking(text: str) -> str | None:
     """Return the text after a judge's thinking. None if the thinking does not end."""
-    text = re.sub(r"<(think|thinking|reasoning)>.*?</\1>", "", text, flags=re.DOTALL | re.IGNORECASE)
-    text = re.split(r"</(?:think|thinking|reasoning)>", text, flags=re.IGNORECASE)[-1]
-    return None if re.search(r"<(?:think|thinking|reasoning)>", text, re.IGNORECASE) else text
+    reply = split_reply(text)
+    return None if reply.unfinished else reply.answer
 
 
 def _read_json(text: str) -> Any:

@@ -18,6 +18,7 @@ from seawall.evaluation.statistics.shares import (
     find_understood,
     measure_agreement,
     measure_share,
+    measure_understanding,
 )
 from seawall.evaluation.statistics.summary import list_shares, measure_types, summarize
 
@@ -37,6 +38,7 @@ __all__ = [
     "measure_agreement",
     "measure_share",
     "measure_types",
+    "measure_understanding",
     "read_answers",
     "read_logs",
     "sign_test",

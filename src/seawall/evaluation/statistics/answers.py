@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from seawall.errors import DataError
+from seawall.evaluation.replies import read_reply
 from seawall.store.items import Answer, Verdict
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def read_answer(task: str, sample: EvalSample) -> Answer:
     Raises:
         DataError: A judge gave another score than 0 or 1.
     """
-    metadata = sample.metadata
+    metadata, reply = sample.metadata, read_reply(sample.output)
     return Answer(
         task=task,
         id=str(sample.id),
@@ -68,7 +69,9 @@ def read_answer(task: str, sample: EvalSample) -> Answer:
         phrase=metadata.get("phrase"),
         shows=metadata.get("shows"),
         harmful=bool(metadata.get("harmful", True)),
-        text=sample.output.completion,
+        text=reply.answer,
+        cut=reply.cut,
+        unanswered=reply.unanswered,
         failed=sample.error is not None,
         verdicts={
             name: read_verdict(name, score)

@@ -75,6 +75,8 @@ class QwenVideoProcessor(compat.savable_mixin()):  # type: ignore[misc]  # the b
         from transformers import BatchFeature
         from transformers.video_utils import make_batched_metadata
 
+        if videos and isinstance(videos[0], list):  # by conversation: so `apply_chat_template(tokenize=True)` has them
+            videos = [video for conversation in videos for video in conversation]
         patches, grids = zip(*map(self._process, videos), strict=True)
         features = BatchFeature({"pixel_values_videos": torch.cat(patches), "video_grid_thw": torch.tensor(grids)})
         if return_metadata:
@@ -161,10 +163,10 @@ def load_processor(path: str) -> Any:
     from transformers.utils import is_torchvision_available
 
     if is_torchvision_available() or (settings := _video_settings(path)) is None:
-        return transformers.AutoProcessor.from_pretrained(path)
+        return transformers.AutoProcessor.from_pretrained(path, trust_remote_code=False)
     processor, _ = transformers.ProcessorMixin.get_processor_dict(path)
     name = processor.get("processor_class") or settings.get("processor_class") or "Qwen2VLProcessor"
-    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     return compat.make_processor(
         getattr(transformers, name),
         transformers.Qwen2VLImageProcessorPil.from_pretrained(path),

@@ -65,7 +65,9 @@ def ask_questions(
     items = torch.stack([embeddings[entry.key] for entry, _, _, _ in asked])
 
     def answer(size: int) -> list[str]:
-        return generate(loaded, examples, items=items, max_new_tokens=MAX_NEW_TOKENS, batch_size=size)
+        return generate(
+            loaded, examples, items=items, max_new_tokens=MAX_NEW_TOKENS, batch_size=size, with_reasoning=True
+        )
 
     found: dict[str, list[AskedQuestion]] = {}
     for (entry, pair, use, example), text in zip(asked, halve_on_out_of_memory(answer, BATCH_SIZE), strict=True):

@@ -25,7 +25,7 @@ from seawall.store.embeddings import MADE_FROM, EmbeddingStore, Entry, require_m
 from seawall.store.files import hash_listing, write_durably
 from seawall.store.maintenance import OUTCOMES, open_any_store, summarize_entries
 from seawall.store.pair import KINDS, Pair, read_pairs
-from seawall.synthesis.amortize import find_media
+from seawall.synthesis.amortize import LEFT_OUT, find_media
 from seawall.synthesis.config import SynthesizeConfig
 from seawall.synthesis.engines import find_devices
 from seawall.synthesis.verify import MAX_NEW_TOKENS
@@ -140,7 +140,9 @@ def _find_sources(folder: Path, model: str | None, pairs: Path | None, bank: Pat
     starts: list[Medium] = []
     if config.start == "blank":
         starts = [BLANK]
-    elif files and hash_listing(files) == manifest.inputs.get("bank"):
+    elif bank and files and hash_listing(files) == manifest.inputs.get("bank"):
+        left_out = {bank / name for name in manifest.facts.get(LEFT_OUT, ())}
+        files = [file for file in files if file not in left_out]
         starts = [*files]
     return _Sources(manifest=manifest, config=config, loaded=loaded, pairs=found, files=files, starts=starts)
 
