@@ -34,7 +34,7 @@ from seawall.store.embeddings import EmbeddingStore, Entry
 from seawall.store.files import hash_file, write_json
 from seawall.store.maintenance import SUMMARY, summarize_entries
 from seawall.store.pair import PAIRS, Pair, read_modality, read_pairs
-from seawall.store.writer import ShardWriter
+from seawall.store.writer import BlockWriter
 from seawall.synthesis.config import SynthesizeConfig
 from seawall.synthesis.objective import make_example
 from seawall.synthesis.verify import verify_embeddings
@@ -119,7 +119,7 @@ def write_store(model: str, pairs: Path, out: Path, twins: bool = False) -> dict
     inputs = {"model": loaded.fingerprint, "pairs": hash_file(pairs / PAIRS), "bank": BLANK.value}
     claim(out, "synthesize", config, inputs)
     store, blank = EmbeddingStore(out), encode_media(loaded, [BLANK])
-    writer = ShardWriter(store, finished=[])
+    writer = BlockWriter(store, finished=[])
     for pair in read_pairs(pairs):
         if pair.kind != "harmful" and not twins:
             continue
@@ -129,9 +129,8 @@ def write_store(model: str, pairs: Path, out: Path, twins: bool = False) -> dict
         entry = Entry(
             key=f"{pair.id}#0", record=pair.id, content=content, kind=pair.kind, verified=verified, steps=STEPS
         )
-        writer.add(entry, embeddings[0])
-        writer.write_if_due()
-    writer.write()
+        writer.add("reference", [(entry, embeddings[0])])
+    writer.finish("reference")
     summary = summarize_entries([*store.entries.values()], store.history)
     write_json(out / SUMMARY, summary)
     finish(out, counts={key: summary[key] for key in ("records", "embeddings")})

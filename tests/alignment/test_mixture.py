@@ -170,10 +170,37 @@ def test_faults_of_a_mixture_file_are_named(tmp_path, text, message):
 
 
 def test_components_that_a_mixture_file_leaves_out_get_0(tmp_path):
-    (tmp_path / "mixture.toml").write_text("text_harmful = 0.25\nsynthetic_harmful = 0.75\n")
+    text = "text_harmful = 0.25\nsynthetic_harmful = 0.75\n"
+    (tmp_path / "mixture.toml").write_text(text, encoding="utf-8-sig")  # a byte order mark is ignored
     assert Mixture.read(tmp_path / "mixture.toml") == Mixture(
         text_harmful=0.25, synthetic_harmful=0.75, text_harmless=0, synthetic_harmless=0, media_harmless=0
     )
+
+
+def test_the_order_of_examples_does_not_depend_on_which_block_was_stored_first(pairs, tmp_path):
+    """Of several workers, another one may be the first after a kill. The training must not change."""
+    ids = [pair.id for pair in pairs]
+    blocks = [ids[:2], ids[2:3], ids[3:]]
+    found = []
+    for order in (blocks, blocks[::-1]):
+        folder = tmp_path / f"store{len(found)}"
+        folder.mkdir()
+        store = EmbeddingStore(folder)
+        for block in order:
+            by_id = {pair.id: pair for pair in pairs}
+            entries = [
+                Entry(
+                    key=f"{record}#0",
+                    record=record,
+                    content=store.hash_content(by_id[record]),
+                    verified=True,
+                    block=block[0],
+                )
+                for record in block[::-1]  # in the order in which they were done
+            ]
+            store.append({entry.key: torch.zeros(2, 3) for entry in entries}, entries)
+        found.append(collect_examples(pairs, EmbeddingStore(folder), ()))
+    assert found[0] == found[1] and len(found[0]["synthetic_harmful"]) > 1
 
 
 def test_text_examples_are_the_records(pairs):
@@ -270,6 +297,26 @@ def test_media_are_harmless_unless_their_list_says_otherwise(pairs, media):
     assert [one.example.answer for one in examples["media_harmless"]] == ["A thing."]
     assert [one.example.answer for one in examples["media_harmful"]] == ["No."]
     assert examples["media_harmless"][0].example.medium == folder / "a.png"
+
+
+@pytest.mark.parametrize("name", ["media.jsonl", "media.json"])
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [("from", "human", "value"), ("from", "gpt", "value")],
+        [("role", "user", "content"), ("role", "assistant", "content")],
+    ],
+)
+def test_a_conversation_about_a_medium_gives_its_first_question_and_answer(pairs, media, name, turns):
+    texts = ["<image>\nWhat is it?", "A thing.", "And now?", "Another one."]
+    talk = [{role: who, text: words} for (role, who, text), words in zip(turns * 2, texts, strict=True)]
+    folder = media({"id": "1", "image": "a.png", "conversations" if "from" in talk[0] else "messages": talk})
+    if name == "media.json":
+        lines = (folder / "media.jsonl").read_text()
+        (folder / "media.json").write_text(f"[{lines}]")
+        (folder / "media.jsonl").unlink()
+    (example,) = collect_examples(pairs, None, [folder])["media_harmless"]
+    assert (example.example.question, example.example.answer) == ("What is it?", "A thing.")
 
 
 def test_a_sound_may_contain_the_whole_request():

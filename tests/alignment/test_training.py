@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import math
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
+from transformers import Trainer
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
 from seawall.alignment import trainers
+from seawall.alignment.checkpoints import COMPLETE, find_checkpoint
 from seawall.alignment.collate import Collator, PreferenceCollator
 from seawall.alignment.config import AlignConfig
 from seawall.alignment.mixture import TrainingExample
-from seawall.alignment.trainers import find_checkpoint, train
-from seawall.errors import ConfigError, TrainingError
+from seawall.alignment.trainers import train
+from seawall.errors import ArtifactError, ConfigError, TrainingError
 from seawall.media.modality import find_modality, register_modality
 from seawall.models import load
 from seawall.models.chat import BLANK, IGNORED, Example
@@ -214,20 +219,58 @@ def test_only_lora_on_the_language_model_is_trained(tiny, image, tmp_path):
     assert trained and all("language_model" in name for name in trained)
 
 
-@pytest.mark.parametrize("broken", [None, "", '{"epoch": 1, "glo'])
-def test_a_training_resumes_from_its_last_complete_checkpoint(tiny_path, image, tmp_path, broken):
+def spoil(checkpoint, fault):
+    """Leave a checkpoint as a process does that is killed while it is saved, or a power cut."""
+    if fault == "gone":
+        shutil.rmtree(checkpoint)
+    elif fault in ("no mark", "no state"):
+        (checkpoint / COMPLETE).unlink()
+    if fault == "no state":
+        (checkpoint / "trainer_state.json").unlink()
+    elif fault == "cut":
+        (checkpoint / "optimizer.pt").write_bytes((checkpoint / "optimizer.pt").read_bytes()[:-100])
+    elif fault == "empty":
+        (checkpoint / "rng_state.pth").write_bytes(b"")
+
+
+@pytest.mark.parametrize("fault", ["gone", "no mark", "no state", "cut", "empty"])
+def test_a_training_resumes_from_its_last_complete_checkpoint(tiny_path, image, tmp_path, fault):
     config = dataclasses.replace(CONFIG, steps=4, num_checkpoints=2)
     planned, out = make_examples(image, steps=4), tmp_path / "out"
     whole = losses(tiny_path, out, planned, None, config)
+    adapter = (out / "adapter_model.safetensors").read_bytes()
     (out / "adapter_model.safetensors").unlink()
-    state = out / "checkpoint-4" / "trainer_state.json"
-    if broken is None:
-        shutil.rmtree(state.parent)
-    else:
-        state.write_text(broken)  # killed while the checkpoint was written
+    spoil(out / "checkpoint-4", fault)
     assert find_checkpoint(out) == str(out / "checkpoint-2")
     assert losses(tiny_path, out, planned, None, config) == pytest.approx(whole, abs=1e-5)
     assert find_checkpoint(out) == str(out / "checkpoint-4")
+    assert (out / "adapter_model.safetensors").read_bytes() == adapter
+
+
+@BOTH
+@pytest.mark.parametrize("fault", [
+    OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+    RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),  # torch.save
+    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+])  # fmt: skip
+def test_a_full_disk_is_one_message_and_the_training_resumes(tiny_path, image, tmp_path, monkeypatch, method, fault):
+    """The three errors are those of a real disk of 1 MB, for a JSON file, the optimiser and the adapter."""
+    config = dataclasses.replace(CONFIGS[method], steps=4, num_checkpoints=2)
+    planned, out, saved = make_examples(image, steps=4), tmp_path / "out", []
+    own = Trainer._save_rng_state
+
+    def fill_up(trainer, folder):
+        saved.append(folder)
+        if len(saved) == 2:
+            raise fault
+        own(trainer, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_save_rng_state", fill_up)
+        with pytest.raises(ArtifactError, match=r"out cannot be written: No space left on device\..*Free some space"):
+            losses(tiny_path, out, planned, None, config)
+    assert find_checkpoint(out) == str(out / "checkpoint-2")
+    assert len(losses(tiny_path, out, planned, None, config)) == 4
 
 
 def test_a_nan_loss_stops_the_training_with_advice(tiny_path, image, tmp_path):

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 
 import pytest
 
 from seawall.errors import ArtifactError, DataError
-from seawall.store.artifacts import MANIFEST, SCHEMA, claim, finish, read_manifest, release, reopen, require
+from seawall.store.artifacts import (
+    LOCK,
+    MANIFEST,
+    SCHEMA,
+    claim,
+    finish,
+    read_manifest,
+    record,
+    release,
+    released_after_errors,
+    reopen,
+    require,
+)
 from seawall.store.files import read_json
 
 INPUTS = {"source": "abc"}
@@ -254,3 +268,41 @@ def test_versions_of_packages_do_not_matter(tmp_path):
     finish(out)
     rewrite(out, versions={"transformers": "4.0.0"})
     assert take(out) is True
+
+
+def test_a_folder_is_released_if_the_input_is_refused_before_anything_is_written(tmp_path):
+    """The same folder can then be used with other settings."""
+    take(tmp_path / "a")
+    (tmp_path / "a" / LOCK).touch()
+    with pytest.raises(DataError), released_after_errors(tmp_path / "a"):
+        raise DataError("line 3 is not a record")
+    assert not (tmp_path / "a").exists()
+    take(tmp_path / "a", seed=1)
+    (tmp_path / "a" / "result").touch()
+    with pytest.raises(DataError), released_after_errors(tmp_path / "a"):
+        raise DataError("line 3 is not a record")
+    assert (tmp_path / "a" / MANIFEST).exists(), "finished work is kept"
+
+
+def test_an_empty_folder_that_cannot_be_written_is_one_message(tmp_path, monkeypatch):
+    """As on a disk that is mounted read-only. Root is refused there, too."""
+    (tmp_path / "a").mkdir()
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "a" / MANIFEST))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(ArtifactError, match=r"manifest.json cannot be written: Read-only file system.*another --out"):
+        take(tmp_path / "a")
+
+
+def test_a_private_folder_can_be_entered_by_its_owner_only(tmp_path):
+    claim(tmp_path / "a", "synthesize", Config(), INPUTS, private=True)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+
+
+def test_recorded_facts_are_replaced_by_name(tmp_path):
+    take(tmp_path / "a")
+    record(tmp_path / "a", one=1, two=2)
+    record(tmp_path / "a", two=3)
+    assert read_manifest(tmp_path / "a").facts == {"one": 1, "two": 3} and not read_manifest(tmp_path / "a").complete

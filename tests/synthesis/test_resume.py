@@ -1,4 +1,7 @@
-"""`synthesize` after a kill, Ctrl-C, a full disk or damage, and with more pairs: a rerun makes the same embeddings."""
+"""`synthesize` after a kill, Ctrl-C, a full disk or damage, and with more pairs: a rerun makes the same embeddings.
+
+After a kill or damage they are the same bytes, since whole blocks are made again.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,15 @@ import torch
 from sample_pairs import make_pair
 from seawall.errors import ArtifactError, ConfigError
 from seawall.store import writer
+from seawall.store.artifacts import claim
 from seawall.store.embeddings import EmbeddingStore
 from seawall.store.files import read_json
 from seawall.store.pair import read_pairs
 from seawall.synthesis import engines
 from seawall.synthesis import run as module
+from seawall.synthesis import solve as solving
 from seawall.synthesis.optimize import Task
-from small_run import CONFIG, assert_same_embeddings
+from small_run import CONFIG, assert_equal_embeddings, assert_same_embeddings
 
 
 def synthesize(small_run, out, pairs=None, **changed):
@@ -32,97 +37,156 @@ def synthesize(small_run, out, pairs=None, **changed):
     return module.synthesize("organism:image", pairs or small_run.pairs, out, config, bank=small_run.bank)
 
 
-def start_command(small_run, out):
-    """Start the command in its own process, with small batches and shards. Wait until it has written one more shard."""
-    code = "from seawall import cli; from seawall.store import writer; writer.SHARD_EMBEDDINGS = 2; cli.main()"
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of two records, in batches of two: six blocks."""
+    monkeypatch.setattr(engines, "BATCHES_PER_BLOCK", 1)
+    monkeypatch.setattr(writer, "SHARD_EMBEDDINGS", 2)
+    return {"batch_size": 2}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_run, tmp_path_factory):
+    """The store of a run in small blocks without interruption."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "BATCHES_PER_BLOCK", 1)
+        synthesize(small_run, out, batch_size=2)
+    return out
+
+
+def start_command(small_run, out, pattern="*.safetensors"):
+    """Start the command in its own process, with small blocks and shards. Wait until it has written one more file."""
+    code = "from seawall import cli; from seawall.store import writer; from seawall.synthesis import engines; "
+    code += "writer.SHARD_EMBEDDINGS = 1; engines.BATCHES_PER_BLOCK = 1; cli.main()"
     argv = ["synthesize", "--model", "organism:image", "--pairs", small_run.pairs, "--bank", small_run.bank]
     argv += ["--out", out, "--copies", "1", "--batch-size", "2"]
-    before = len(list(out.glob("*.safetensors")))
+    before = set(out.glob(pattern))
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, argv)],
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    while len(list(out.glob("*.safetensors"))) == before:
+    while not set(out.glob(pattern)) - before:
         assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+        time.sleep(0.002)
     return process
 
 
-def test_killed_twice_it_ends_with_the_same_embeddings_as_without_interruption(small_run, tmp_path):
+def test_killed_twice_it_ends_with_equal_embeddings(small_run, undisturbed, tmp_path, small_blocks):
     out, kept = tmp_path / "out", {}
-    for _ in range(2):
-        process = start_command(small_run, out)
+    for pattern in ("*.safetensors", "*.pending"):  # between two blocks, and within a block
+        process = start_command(small_run, out, pattern)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         store = EmbeddingStore(out)
         assert kept.items() <= store.entries.items(), "written entries must not change"
         kept = dict(store.entries)
-        assert len(kept) < len(small_run.keys)
+        assert len(kept) < len(small_run.keys) and len(kept) % 2 == 0, "whole blocks"
     before = sum(entry.seconds for entry in kept.values())
     assert before > 0
-    summary = synthesize(small_run, out)
-    assert_same_embeddings(out, small_run.embeddings)
+    summary = synthesize(small_run, out, **small_blocks)
+    assert_equal_embeddings(out, undisturbed)
     assert kept.items() <= EmbeddingStore(out).entries.items(), "nothing may be made twice"
     assert summary["seconds"] > before, "the seconds of all sessions count"
-    assert synthesize(small_run, out) == summary
+    assert not list(out.glob("*.pending"))
+    assert synthesize(small_run, out, **small_blocks) == summary
 
 
-def test_ctrl_c_keeps_finished_embeddings_and_says_so(small_run, tmp_path):
+def test_ctrl_c_keeps_finished_blocks_and_says_so(small_run, undisturbed, tmp_path, small_blocks):
     out = tmp_path / "out"
     process = start_command(small_run, out)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1 and "interrupted. Finished work is kept; rerun" in errors
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors and not list(out.glob("*.pending"))
     finished = dict(EmbeddingStore(out).entries)
     assert 0 < len(finished) < len(small_run.keys)
-    synthesize(small_run, out)
+    synthesize(small_run, out, **small_blocks)
     assert finished.items() <= EmbeddingStore(out).entries.items()
-    assert_same_embeddings(out, small_run.embeddings)
+    assert_equal_embeddings(out, undisturbed)
 
 
-def test_a_full_disk_is_one_message_and_keeps_written_embeddings(small_run, tmp_path, monkeypatch):
+def test_a_resumed_run_has_the_batch_size_and_the_blocks_of_its_first_session(
+    small_run, tmp_path, monkeypatch, small_blocks
+):
+    """The memory that is free, and the number of devices, may differ from one session to the next."""
+    whole, out, solve = tmp_path / "whole", tmp_path / "out", engines.BlockSolver.solve
+    monkeypatch.setattr(solving, "estimate_batch_size", lambda *_: 4)
+    synthesize(small_run, whole)
+
+    def stop_after_one(solver, blocks):
+        yield from solve(solver, [*blocks][:1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engines.BlockSolver, "solve", stop_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        synthesize(small_run, out)
+    assert len(EmbeddingStore(out).entries) == 4
+    assert read_json(out / "manifest.json")["blocks"] == {"batch_size": 4, "first": 4}
+    monkeypatch.setattr(engines.BlockSolver, "solve", solve)
+    monkeypatch.setattr(solving, "estimate_batch_size", lambda *_: 3)
+    monkeypatch.setattr(engines, "BATCHES_PER_BLOCK", 9)
+    synthesize(small_run, out)
+    assert_equal_embeddings(out, whole)
+
+
+@pytest.mark.parametrize(("records", "workers", "batch_size", "sizes"), [
+    (232, 1, 48, [232]), (328, 1, 48, [164, 164]), (96, 8, 48, [12] * 8), (10, 3, 1, [4, 4, 2]), (1, 4, 48, [1]),
+])  # fmt: skip
+def test_each_worker_gets_equal_blocks_of_at_most_five_batches(tmp_path, records, workers, batch_size, sizes):
+    claim(tmp_path / "out", "synthesize", CONFIG, {})
+    pairs = [make_pair(str(number)) for number in range(records)]
+    blocks = engines.plan_blocks(tmp_path / "out", "rest", pairs, batch_size, workers)
+    assert [len(block.pairs) for block in blocks] == sizes
+    assert [pair for block in blocks for pair in block.pairs] == pairs
+    left = [pair for block in blocks[1:] for pair in block.pairs]
+    if left:
+        assert engines.plan_blocks(tmp_path / "out", "rest", left, 7, 5) == blocks[1:], "a resumed run has the same"
+
+
+def test_a_full_disk_is_one_message_and_keeps_finished_blocks(
+    small_run, undisturbed, tmp_path, monkeypatch, small_blocks
+):
     out, fsync, calls = tmp_path / "out", os.fsync, []
-    monkeypatch.setattr(writer, "SHARD_EMBEDDINGS", 4)
 
     def fill_up(descriptor):
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("shard-00002.safetensors.partial"):
+        if "shard-00002.safetensors.pending.partial" in os.readlink(f"/proc/self/fd/{descriptor}"):
             calls.append(descriptor)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fill_up)
     with pytest.raises(ArtifactError, match=r"shard-00002.* cannot be written: No space left.*Free some space"):
-        synthesize(small_run, out)
+        synthesize(small_run, out, **small_blocks)
     assert calls and not list(out.glob("*.partial"))
     store = EmbeddingStore(out)
-    assert len(store.entries) == 8 and store.find_damage() == {}
+    assert len(store.entries) == 4 and store.find_damage() == {}
     monkeypatch.setattr(os, "fsync", fsync)
-    synthesize(small_run, out)
-    assert_same_embeddings(out, small_run.embeddings)
+    synthesize(small_run, out, **small_blocks)
+    assert_equal_embeddings(out, undisturbed)
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_the_embeddings_of_a_truncated_shard_are_made_again_with_a_warning(
-    small_run, tmp_path, monkeypatch, caplog, finished
+def test_the_block_of_a_truncated_shard_is_made_again_with_a_warning(
+    small_run, undisturbed, tmp_path, monkeypatch, caplog, finished, small_blocks
 ):
     out = tmp_path / "out"
-    monkeypatch.setattr(writer, "SHARD_EMBEDDINGS", 4)
-    synthesize(small_run, out)
+    monkeypatch.setattr(writer, "SHARD_EMBEDDINGS", 1)
+    synthesize(small_run, out, **small_blocks)
     if not finished:
         (out / "manifest.json").write_text(json.dumps({**read_json(out / "manifest.json"), "complete": False}))
     shards = sorted(out.glob("*.safetensors"))
-    shards[1].write_bytes(shards[1].read_bytes()[:-7])
+    shards[2].write_bytes(shards[2].read_bytes()[:-7])
     before = EmbeddingStore(out).entries
-    synthesize(small_run, out)
-    warning = f"1 damaged shards in {out} ({shards[1].name}"
-    assert warning in caplog.text and "their 4 embeddings are made again" in caplog.text
+    synthesize(small_run, out, **small_blocks)
+    warning = f"1 damaged shards in {out} ({shards[2].name}"
+    assert warning in caplog.text and "their 2 embeddings are made again" in caplog.text
     after = EmbeddingStore(out).entries
     made_again = {key for key in after if after[key] != before[key]}
-    assert made_again == {key for key in before if before[key].shard == shards[1].name}
-    assert_same_embeddings(out, small_run.embeddings)
+    assert made_again == {key for key in before if before[key].shard in (shards[2].name, shards[3].name)}
+    assert_equal_embeddings(out, undisturbed)
 
 
 def rewrite_pairs(source, target, change):
@@ -231,16 +295,16 @@ def test_a_record_comes_out_the_same_in_batches_of_another_size(small_run, tmp_p
 
 
 def test_a_failed_record_is_written_with_its_reason_and_affects_no_other(small_run, tmp_path, monkeypatch):
-    solve, key = engines.solve, small_run.keys[0]
+    solve, key = engines.BlockSolver.solve, small_run.keys[0]
 
-    def fail_first(loaded, pairs, *rest):
-        for task in solve(loaded, pairs, *rest):
+    def fail_first(solver, blocks):
+        for task in solve(solver, blocks):
             if task.record == key.split("#")[0]:
                 task.failed, task.verified = "the loss became nan after 3 steps", []
                 task.embeddings = task.embeddings * math.nan
             yield task
 
-    monkeypatch.setattr(engines, "solve", fail_first)
+    monkeypatch.setattr(engines.BlockSolver, "solve", fail_first)
     summary = synthesize(small_run, tmp_path / "out")
     assert (summary["failed"], summary["unverified"], summary["verified"]) == (1, 0, len(small_run.keys) - 1)
     store = EmbeddingStore(tmp_path / "out")
@@ -251,12 +315,13 @@ def test_a_failed_record_is_written_with_its_reason_and_affects_no_other(small_r
 
 
 def test_if_all_records_fail_the_message_has_the_reasons(small_run, tmp_path, monkeypatch):
-    def fail(loaded, pairs, starts, *_):
-        for pair in pairs:
-            fault = "the loss became nan after 0 steps"
-            yield Task(record=pair.id, content=[[]], embeddings=starts[:1], failed=fault)
+    def fail(solver, blocks):
+        for block in blocks:
+            for pair in block.pairs:
+                fault = "the loss became nan after 0 steps"
+                yield Task(record=pair.id, block=block.name, content=[[]], embeddings=solver.starts[:1], failed=fault)
 
-    monkeypatch.setattr(engines, "solve", fail)
+    monkeypatch.setattr(engines.BlockSolver, "solve", fail)
     with pytest.raises(ArtifactError, match=r"None of 12 .*12 failed: the loss became nan after 0 steps.*--max-steps"):
         synthesize(small_run, tmp_path / "out")
 
@@ -295,10 +360,10 @@ def test_every_copy_of_a_task_becomes_an_entry(tmp_path):
         earlier_steps=3,
     )
     failed = Task(record="8", content=[[]], embeddings=embeddings[:1], failed="the loss became nan", curve=[math.nan])
-    shards = writer.ShardWriter(store, [])
-    module._store(shards, pair, task)
-    module._store(shards, make_pair("8"), failed)
-    shards.write()
+    store.commit([entry for entry, _ in module._list_entries(store, make_pair("8"), failed)])
+    writing = writer.BlockWriter(store, [])
+    writing.add("7", module._list_entries(store, pair, task))
+    writing.finish("7")
     entries = EmbeddingStore(tmp_path).entries
     assert {key: (entry.outcome, entry.steps, entry.attempts) for key, entry in entries.items()} == {
         "7#0": ("verified", 4, 2),

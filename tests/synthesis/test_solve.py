@@ -120,19 +120,17 @@ def test_without_pairs_nothing_is_made(tiny):
     assert list(module.solve(tiny, [], encode_media(tiny, [BLANK]), CONFIG)) == []
 
 
-def test_an_error_does_not_lose_tasks_that_wait_for_verification(tiny, monkeypatch):
-    pairs = [make_pair(str(number)) for number in range(2)]
-
-    def broken():
-        yield from pairs
-        raise RuntimeError("no more pairs")
-
-    monkeypatch.setattr(module, "verify_embeddings", lambda _, __, pairs, **___: [True] * len(pairs))
-    config, finished = dataclasses.replace(CONFIG, batch_size=1), []
-    with pytest.raises(RuntimeError, match="no more pairs"):
-        for task in module.solve(tiny, broken(), encode_media(tiny, [BLANK]), config):
-            finished.append(task.record)
-    assert finished == ["0", "1"]
+def test_a_block_gives_the_same_bytes_whatever_was_made_before_it(tiny):
+    pairs = [make_pair(str(number)) for number in range(6)]
+    starts = encode_media(tiny, [BLANK])
+    config = SynthesizeConfig(start="blank", max_steps=6, threshold=0, attempts=1, threshold_retries=0, batch_size=2)
+    first, last = (module.Block(pairs=part, batch_size=2) for part in (pairs[:3], pairs[3:]))
+    solver = module.BlockSolver(tiny, starts, config, pairs[0])
+    both = {task.record: task for task in solver.solve([first, last])}
+    assert [task.block for task in both.values()] == ["0"] * 3 + ["3"] * 3
+    for task in module.BlockSolver(tiny, starts, config, pairs[0]).solve([last]):
+        assert torch.equal(task.embeddings, both[task.record].embeddings)
+        assert task.curve == both[task.record].curve
 
 
 def test_the_batch_is_sized_from_free_memory(tiny, monkeypatch):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from seawall.alignment.config import AlignConfig
+from seawall.alignment.coverage import Coverage
 from seawall.alignment.mixture import ComponentCount
 from seawall.store.artifacts import Manifest
 from seawall.store.files import write_durably
@@ -28,7 +29,12 @@ perturbations. The model may also refuse harmless requests: read the over-refusa
 
 
 def write_card(
-    out: Path, model: str, config: AlignConfig, components: Mapping[str, ComponentCount], pairs: Manifest
+    out: Path,
+    model: str,
+    config: AlignConfig,
+    components: Mapping[str, ComponentCount],
+    pairs: Manifest,
+    coverage: Coverage,
 ) -> None:
     """Write the card.
 
@@ -38,23 +44,25 @@ def write_card(
         config: Settings of the training.
         components: Name -> number of examples of each component.
         pairs: Manifest of the alignment pairs.
+        coverage: Which weights were trained.
     """
     from huggingface_hub import ModelCard, ModelCardData
 
     lora = config.tuning == "lora"
     data = ModelCardData(
-        base_model=model,
+        base_model=model if is_hub_id(model) else None,
         library_name="peft" if lora else "transformers",
         tags=["safety", "seawall", config.method],
     )
+    name = model if is_hub_id(model) or not Path(model).exists() else Path(model).resolve().name
     how = f"LoRA (rank {config.lora_rank}) on" if lora else "All weights of"
     rows = "\n".join(f"| {name} | {one.available} | {one.per_batch} |" for name, one in components.items())
     card = f"""---
 {data.to_yaml()}
 ---
-# Safety {"adapter" if lora else "tuning"} of {model}, made with Seawall
+# Safety {"adapter" if lora else "tuning"} of {name}, made with Seawall
 
-{how} the language model of `{model}`, trained by {config.method.upper()} to refuse harmful requests that arrive through
+{how} the language model of `{name}`, trained by {config.method.upper()} to refuse harmful requests that arrive through
 media. The training data is text and synthetic embeddings that the model itself takes for media (SEA, Lu et al., ACL
 2025).
 
@@ -66,11 +74,27 @@ media. The training data is text and synthetic embeddings that the model itself 
 |---|---|---|
 {rows}
 
+## Trained weights
+
+Weight matrices of the language model, by name and number. {coverage.describe()}
+
 ## Settings
 
 {_describe_settings(config)}
 {LIMITS}{RESULTS}{UNMEASURED}"""
     write_durably(out / CARD, str(ModelCard(card)).encode())
+
+
+def is_hub_id(model: str) -> bool:
+    """Return whether a model's name can be the `base_model` of a card: the Hub refuses anything but one of its own ids."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        return False
+    return model.count("/") == 1 and not Path(model).exists()
 
 
 def add_results(adapter: Path, benchmark: str, figures: Mapping[str, Figure]) -> None:
@@ -106,8 +130,13 @@ def add_results(adapter: Path, benchmark: str, figures: Mapping[str, Figure]) ->
 
 def _describe_data(pairs: Manifest) -> str:
     counts = {"records read": pairs.facts.get("read"), **pairs.facts.get("counts", {})}
-    listed = ", ".join(f"{number} {name}" for name, number in counts.items() if isinstance(number, int))
-    return f"From text: {listed}."
+    kinds = pairs.facts.get("kinds", {})
+    listed = []
+    for name, number in counts.items():
+        parts = [f"{found[name]} {kind}" for kind, found in kinds.items() if found.get(name)]
+        if isinstance(number, int):
+            listed.append(f"{number} {name}" + (f" ({', '.join(parts)})" if parts else ""))
+    return f"From text: {', '.join(listed)}."
 
 
 def _describe_settings(config: AlignConfig) -> str:

@@ -42,7 +42,7 @@ class Mixture:
             ConfigError: The file is missing or not TOML, names an unknown component, or its shares do not sum to 1.
         """
         try:
-            found = tomllib.loads(file.read_text(encoding="utf-8"))
+            found = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise ConfigError(f"{file} cannot be read as a mixture ({error}). Give a TOML file of shares.") from error
         wrong = [name for name, share in found.items() if name not in COMPONENTS or not isinstance(share, int | float)]

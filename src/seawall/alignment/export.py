@@ -7,7 +7,7 @@ from pathlib import Path
 
 from seawall.alignment.config import AlignConfig
 from seawall.alignment.trainers import REFERENCE
-from seawall.errors import ConfigError
+from seawall.errors import ConfigError, describe_error
 from seawall.models.load import LoadedModel, load_model
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def push_to_hub(out: Path, repository: str) -> None:
         )
     except Exception as error:  # its type depends on the HTTP client that huggingface_hub uses
         raise ConfigError(
-            f"{out} is finished and kept, but the upload to {repository} failed: {error}. Check the repository's name, "
+            f"{out} is finished and kept, but the upload to {repository} failed: {describe_error(error)} Check the repository's name, "
             "the network and the token (`hf auth login`), then rerun the command to try again."
         ) from error
     log.info("uploaded to %s", commit)

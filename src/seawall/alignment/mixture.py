@@ -7,16 +7,19 @@ import itertools
 import json
 import logging
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from seawall.alignment.config import COMPONENTS, Mixture
 from seawall.errors import ConfigError, DataError
-from seawall.models.chat import BLANK, Example
+from seawall.models.chat import BLANK, Chat, Example, Medium
+from seawall.models.encode import find_unusable
 from seawall.prompts import get_sentences
 from seawall.store.embeddings import EmbeddingStore
-from seawall.store.files import hash_text, read_jsonl
+from seawall.store.files import hash_text
+from seawall.store.formats.conversation import find_conversation, read_turns, split_first
+from seawall.store.formats.objects import read_objects
 from seawall.store.pair import KINDS, Pair
 
 log = logging.getLogger(__name__)
@@ -65,6 +68,8 @@ class MediaLine:
     def from_json(cls, line: dict[str, Any], modality: str, where: str) -> MediaLine:
         """Return the content of a line. Unknown columns are ignored.
 
+        A conversation, as in LLaVA-Instruct, stands for `question` and `answer`: they are its first request and reply.
+
         Args:
             line: The JSON object.
             modality: Modality of the medium; the column of the file has this name.
@@ -73,6 +78,9 @@ class MediaLine:
         Raises:
             DataError: A column is missing or has a wrong value.
         """
+        if not line.get("question") and (conversation := find_conversation(line)) is not None:
+            first = split_first(read_turns(conversation, f"{where}: its conversation"))
+            line = {**line, "question": first.request, "answer": first.answer}
         optional = ["question"] if get_sentences(modality).whole_request else []
         needed = [name for name in (modality, "question", "answer") if name not in optional]
         if missing := [name for name in needed if not line.get(name)]:
@@ -91,14 +99,22 @@ class MediaLine:
         )
 
 
+def find_media_list(folder: Path) -> Path:
+    """Return the list of a folder's media: `media.jsonl`, or `media.json` if there is only that."""
+    path = folder / MEDIA_LIST
+    other = path.with_suffix(".json")
+    return other if other.exists() and not path.exists() else path
+
+
 def read_media(folder: Path, modality: str = "image") -> Iterator[MediaLine]:
-    """Yield the lines of a folder's `media.jsonl`.
+    """Yield the lines of a folder's `media.jsonl`, or the records of its `media.json`.
 
     Raises:
         DataError: The list is missing or broken, lacks a column, or names a file that is missing.
     """
-    for number, line in read_jsonl(folder / MEDIA_LIST):
-        where = f"{folder / MEDIA_LIST}, line {number}"
+    path = find_media_list(folder)
+    for number, line in read_objects(path):
+        where = f"{path}, {'line' if path.name == MEDIA_LIST else 'record'} {number}"
         medium = MediaLine.from_json(line, modality, where)
         if not (folder / medium.file).is_file():
             raise DataError(f"{where}, names {medium.file}, which is not in {folder}. Add the file or delete the line.")
@@ -206,12 +222,44 @@ def plan_training(
     ]
 
 
+def leave_out_unusable(
+    examples: Mapping[str, Sequence[TrainingExample]],
+    chat: Chat,
+    plan: Callable[[Mapping[str, Sequence[TrainingExample]]], list[TrainingExample]],
+) -> tuple[Mapping[str, Sequence[TrainingExample]], list[TrainingExample]]:
+    """Return the examples without real media that cannot be used, and the plan of a training on them.
+
+    Only media of the plan are read. The log names each that is left out.
+
+    Args:
+        examples: Component -> its examples.
+        chat: Encodes examples for the model.
+        plan: Returns the examples of the whole training; see `plan_training`.
+    """
+    checked: set[Medium | None] = {None, BLANK}
+    while True:
+        planned = plan(examples)
+        new = {one.example.medium: one.example for one in planned if one.example.medium not in checked}
+        faults = find_unusable(chat, [*new.values()]) if new else {}
+        if not faults:
+            return examples, planned
+        checked |= new.keys()
+        for fault in faults.values():
+            log.warning("left out of the training: %s", fault)
+        examples = {name: [one for one in some if one.example.medium not in faults] for name, some in examples.items()}
+
+
 def _find_usable(store: EmbeddingStore, pairs: Sequence[Pair]) -> list[tuple[str, Pair]]:
-    """Return key and pair of each verified embedding that was made from its pair's present questions."""
+    """Return key and pair of each verified embedding that was made from its pair's present questions.
+
+    Their order is that of the pairs and their blocks. It does not depend on which of several workers was done first.
+    """
     by_id = {pair.id: pair for pair in pairs}
+    positions = {pair.id: number for number, pair in enumerate(pairs)}
     verified = [
         (entry, by_id[entry.record]) for entry in store.entries.values() if entry.verified and entry.record in by_id
     ]
+    verified.sort(key=lambda found: positions.get(found[0].block, -1))
     usable = [(entry.key, pair) for entry, pair in verified if store.is_current(entry, pair)]
     if stale := len(verified) - len(usable):
         log.warning(

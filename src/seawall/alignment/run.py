@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 from seawall.alignment.card import write_card
 from seawall.alignment.config import AlignConfig
 from seawall.alignment.mixture import (
-    MEDIA_LIST,
     ComponentCount,
     TrainingExample,
     collect_examples,
+    find_media_list,
     keep_preferences,
+    leave_out_unusable,
     plan_training,
 )
 from seawall.errors import ConfigError
-from seawall.store.artifacts import claim, finish, require
+from seawall.store.artifacts import claim, finish, released_after_errors, require
 from seawall.store.embeddings import EmbeddingStore, open_store
 from seawall.store.files import hash_file, read_json, write_json
 from seawall.store.pair import PAIRS, read_modality, read_pairs
@@ -38,6 +41,10 @@ class AlignResult:
     """Component -> number of its examples."""
     loss: Sequence[tuple[int, float]]
     """Step and mean training loss since the previous entry, in nats per token, for each logging step."""
+    trained: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Name of a module of the language model, such as `q_proj` -> number of these that were trained."""
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """The same for weight matrices that were not trained. Embeddings, norms, filters and routers are not listed."""
 
     @property
     def final_loss(self) -> float | None:
@@ -50,6 +57,8 @@ class AlignResult:
         return cls(
             examples={name: ComponentCount(**count) for name, count in value["examples"].items()},
             loss=[(step, loss) for step, loss in value["loss"]],
+            trained=value.get("trained", {}),
+            left_out=value.get("left_out", {}),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -100,15 +109,16 @@ def align(
     examples = collect_examples(text, store, media, loaded.family.modality)
     if config.method == "dpo":
         examples = keep_preferences(examples, config.mixture)
-    planned = plan_training(examples, config.mixture, config.steps, config.batch_size, config.seed)
+    plan = functools.partial(_plan, config)
+    plan(examples)  # fails early if the mixture cannot be made
     inputs = _hash_inputs(loaded, pairs, embeddings, media)
     state = get_processes()
     with state.main_process_first():
         finished = claim(out, "align", config, inputs)
     if not finished:
-        counts = config.mixture.count_examples(config.batch_size)
-        components = {name: ComponentCount(available=len(examples[name]), per_batch=n) for name, n in counts.items()}
-        _train(loaded, planned, store, out, config, components, pairs)
+        with released_after_errors(out) if state.is_main_process else contextlib.nullcontext():
+            usable, planned = leave_out_unusable(examples, loaded.chat, plan)
+            _train(loaded, usable, planned, store, out, config, pairs)
     if state.is_main_process:
         if merge:
             export.merge_adapter(model, loaded, out, config)
@@ -118,28 +128,37 @@ def align(
     return AlignResult.from_json(read_json(out / SUMMARY))
 
 
+def _plan(config: AlignConfig, examples: Mapping[str, Sequence[TrainingExample]]) -> list[TrainingExample]:
+    return plan_training(examples, config.mixture, config.steps, config.batch_size, config.seed)
+
+
 def _hash_inputs(loaded: LoadedModel, pairs: Path, embeddings: Path | None, media: Sequence[Path]) -> dict[str, str]:
     """Return the hash of each input."""
     inputs = {"model": loaded.fingerprint, "pairs": hash_file(pairs / PAIRS)}
     if embeddings:
         inputs["embeddings"] = hash_file(embeddings / EmbeddingStore.INDEX)
-    return inputs | {f"media {number}": hash_file(folder / MEDIA_LIST) for number, folder in enumerate(media)}
+    return inputs | {f"media {number}": hash_file(find_media_list(folder)) for number, folder in enumerate(media)}
 
 
 def _train(
     loaded: LoadedModel,
+    examples: Mapping[str, Sequence[TrainingExample]],
     planned: Sequence[TrainingExample],
     store: EmbeddingStore | None,
     out: Path,
     config: AlignConfig,
-    components: Mapping[str, ComponentCount],
     pairs: Path,
 ) -> None:
     """Train, then let the first process write the summary and the card, and mark the run as complete."""
+    from seawall.alignment.coverage import measure_coverage
     from seawall.alignment.trainers import get_processes, train
 
+    counts = config.mixture.count_examples(config.batch_size)
+    components = {name: ComponentCount(available=len(examples[name]), per_batch=n) for name, n in counts.items()}
     loss = train(loaded, planned, store, out, config)
     if get_processes().is_main_process:
-        write_json(out / SUMMARY, AlignResult(examples=components, loss=loss).to_json())
-        write_card(out, loaded.name, config, components, require(pairs, "prepare"))
+        coverage = measure_coverage(loaded)
+        result = AlignResult(examples=components, loss=loss, trained=coverage.trained, left_out=coverage.left_out)
+        write_json(out / SUMMARY, result.to_json())
+        write_card(out, loaded.name, config, components, require(pairs, "prepare"), coverage)
         finish(out)

@@ -16,10 +16,12 @@ from accelerate import PartialState
 from transformers import PrinterCallback, ProcessorMixin, TrainerCallback
 
 from seawall import compat
+from seawall.alignment.checkpoints import MarkComplete, find_checkpoint, forget_incomplete
 from seawall.alignment.collate import INDEX, Collator, PreferenceCollator
 from seawall.alignment.config import AlignConfig
+from seawall.alignment.coverage import measure_coverage, report_coverage
 from seawall.alignment.mixture import TrainingExample
-from seawall.errors import ConfigError, DataError, TrainingError
+from seawall.errors import ConfigError, TrainingError
 from seawall.models.chat import BLANK, Medium
 from seawall.models.encode import EncodedMedium, encode_examples
 from seawall.models.families import get_module
@@ -28,7 +30,7 @@ from seawall.models.load import LoadedModel, is_placed
 from seawall.models.memory import is_out_of_memory
 from seawall.progress import shows_bars
 from seawall.store.embeddings import EmbeddingStore
-from seawall.store.files import read_json
+from seawall.store.files import explain_failed_write
 
 REFERENCE = "reference"
 """Folder below `out` with the log-probabilities of the reference model, for DPO."""
@@ -83,27 +85,24 @@ def train(
         for part in (get_module(loaded.model, loaded.family, loaded.family.language_model), head):
             part.requires_grad_(True)
     # attach first: the constructor of the DPO trainer computes the reference log-probabilities
-    with attach(loaded.model, loaded.family), compat.labels_only_head(), _explain_memory(config):
+    with (
+        attach(loaded.model, loaded.family),
+        compat.labels_only_head(),
+        _explain_memory(config),
+        explain_failed_write(out),
+    ):
         encoded = _encode_real_media(loaded, examples, config)
         make, collator = (_make_dpo, PreferenceCollator) if config.method == "dpo" else (_make_sft, Collator)
         trainer = make(loaded, examples, functools.partial(collator, loaded.chat, store, encoded), out, config)
         trainer.remove_callback(PrinterCallback)
+        if get_processes().is_main_process:
+            report_coverage(measure_coverage(loaded))
+        if get_processes().is_main_process:
+            forget_incomplete(out)
         with contextlib.redirect_stdout(sys.stderr):  # the progress bar prints the log; standard output is for results
             trainer.train(resume_from_checkpoint=find_checkpoint(out))
-    trainer.save_model(str(out))
+        trainer.save_model(str(out))
     return [(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
-
-
-def find_checkpoint(out: Path) -> str | None:
-    """Return the last complete checkpoint in a folder, or None.
-
-    transformers writes `trainer_state.json` last. In a checkpoint that a killed process left, it is missing or broken.
-    """
-    for folder in sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
-        with contextlib.suppress(DataError):
-            read_json(folder / "trainer_state.json")
-            return str(folder)
-    return None
 
 
 def _encode_real_media(
@@ -223,7 +222,7 @@ def _make_parts(loaded: LoadedModel, config: AlignConfig) -> dict[str, Any]:
         "model": loaded.model,
         "processing_class": loaded.processor if isinstance(loaded.processor, ProcessorMixin) else loaded.chat.tokenizer,
         "peft_config": lora if config.tuning == "lora" else None,
-        "callbacks": [StopOnNaN()],
+        "callbacks": [StopOnNaN(), MarkComplete()],
     }
 
 

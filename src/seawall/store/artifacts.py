@@ -14,7 +14,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from seawall.errors import ArtifactError
 from seawall.store.files import hash_text, read_json, to_plain, write_json
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"
+"""Lock file of a folder that several processes may want to write to."""
 SCHEMA = 2
 """Version of the layout of artifact folders. Version 1 was that of Seawall 0.1, which had no number."""
 PACKAGES = ("seawall", "torch", "transformers", "peft", "trl")
@@ -98,7 +100,9 @@ class Manifest:
         return found
 
 
-def claim(out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequence[str] = ()) -> bool:
+def claim(
+    out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequence[str] = (), *, private: bool = False
+) -> bool:
     """Take a folder for a run of a stage.
 
     Args:
@@ -107,12 +111,13 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequ
         config: Dataclass with all settings.
         inputs: Name -> hash of each input that the result depends on.
         free: Settings and inputs that may differ from those of the folder. The stage calls `reopen` before it writes.
+        private: Whether only the owner can enter a folder that is created. False leaves this to the umask.
 
     Returns:
         True if the folder holds the finished result of this run; False if the run has to start or to continue.
 
     Raises:
-        ArtifactError: The folder holds something else.
+        ArtifactError: The folder holds something else, or cannot be written.
     """
     wanted = _describe(stage, config, inputs, free)
     if (out / MANIFEST).exists():
@@ -131,7 +136,7 @@ def claim(out: Path, stage: str, config: Any, inputs: dict[str, str], free: Sequ
     if out.exists() and (not out.is_dir() or any(path.name != unfinished for path in out.iterdir())):
         raise ArtifactError(f"{out} exists and was not made by seawall {stage}. Give another --out, or delete it.")
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(mode=0o700 if private else 0o777, parents=True, exist_ok=True)
     except OSError as error:
         raise ArtifactError(f"{out} cannot be created ({error.strerror}). Give another --out.") from error
     write_manifest(out, wanted)
@@ -157,11 +162,32 @@ def reopen(out: Path, config: Any, inputs: dict[str, str], **facts: Any) -> None
     write_manifest(out, updated)
 
 
+def record(out: Path, **facts: Any) -> None:
+    """Record figures in the manifest of a claimed folder. Those of the same name are replaced."""
+    manifest = read_manifest(out)
+    write_manifest(out, dataclasses.replace(manifest, facts={**manifest.facts, **facts}))
+
+
 def release(out: Path) -> None:
     """Give up a claimed folder that a stage has written nothing to."""
     (out / MANIFEST).unlink()
+    (out / LOCK).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it is not empty
         out.rmdir()
+
+
+@contextlib.contextmanager
+def released_after_errors(out: Path) -> Iterator[None]:
+    """Give up a claimed folder if an error ends the context before the stage has written anything.
+
+    Without this, the same folder could not be used once the user has corrected what was refused.
+    """
+    try:
+        yield
+    except Exception:
+        if {path.name for path in out.iterdir()} <= {MANIFEST, LOCK}:
+            release(out)
+        raise
 
 
 def finish(out: Path, **facts: Any) -> None:

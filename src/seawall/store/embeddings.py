@@ -3,6 +3,9 @@
 An embedding is found by its key, `<record id>#<copy>`. Its index line also holds a hash of all that made it: model,
 settings and questions. A later line for the same key replaces an earlier one; the earlier embedding stays on disk until
 `prune`.
+
+Embeddings come in blocks of records that were made together. Shards of a block are pending until the whole block is in
+the index, so that an interruption leaves whole blocks only.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seawall.errors import ArtifactError
-from seawall.store.artifacts import MANIFEST, Manifest, read_manifest, require
-from seawall.store.files import explain_full_disk, write_durably
+from seawall.store.artifacts import LOCK, MANIFEST, Manifest, read_manifest, require
+from seawall.store.files import explain_failed_write, open_private, write_durably
 from seawall.store.pair import Pair
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 
 MADE_FROM = "made_from"
 """Fact in the manifest of a store: `model`, `pairs` and `bank` as the user named them, folders by absolute path."""
+PENDING = ".pending"
+"""Ending of a shard whose block is not complete."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +63,10 @@ class Entry:
     """Its share of the wall time of its shard, in seconds."""
     curve: tuple[float, ...] = ()
     """Loss before each step and at the end, of the last attempt, in nats per token."""
+    block: str = ""
+    """Id of the first record of its block. Records of a block were made together. Empty in stores of earlier versions."""
+    left: int = 0
+    """Number of index lines of the same block that follow. A reader ignores a block whose last line is missing."""
 
     @property
     def outcome(self) -> str:
@@ -93,11 +102,13 @@ class EmbeddingStore:
         self.identity = read_manifest(folder).identity if (folder / MANIFEST).exists() else ""
         index = folder / self.INDEX
         text = index.read_text(encoding="utf-8") if index.exists() else ""
-        whole = text[: text.rfind("\n") + 1]  # a truncated last line was never finished
-        self._index_bytes = len(whole.encode())
+        lines = text.split("\n")[:-1]  # a truncated last line was never finished
         self._handles: dict[str, Any] = {}
-        self.history = [self._parse(number, line) for number, line in enumerate(whole.split("\n")[:-1], 1)]
+        self.history = [self._parse(number, line) for number, line in enumerate(lines, 1)]
         """Every line of the index, replaced ones included."""
+        while self.history and self.history[-1].left:  # nor was a truncated block
+            self.history.pop()
+        self._index_bytes = sum(len(line.encode()) + 1 for line in lines[: len(self.history)])
         self.entries = {entry.key: entry for entry in self.history}
         """The last entry of each key."""
         # a shard without index lines is never overwritten
@@ -130,16 +141,42 @@ class EmbeddingStore:
         Raises:
             ArtifactError: The disk is full. Everything appended before is kept.
         """
+        shard = self.write_pending(embeddings) if embeddings else ""
+        self.commit([dataclasses.replace(entry, shard=shard if entry.key in embeddings else "") for entry in entries])
+
+    def write_pending(self, embeddings: Mapping[str, Tensor]) -> str:
+        """Write one shard, which does not count before `commit`, and return its name.
+
+        Args:
+            embeddings: Key -> embedding, shape = (rows, width).
+
+        Raises:
+            ArtifactError: The disk is full.
+        """
         from safetensors.torch import save
 
         shard = f"shard-{self._next:05d}.safetensors"
-        if embeddings:
-            plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in embeddings.items()}
-            write_durably(self.folder / shard, save(plain))
-            self._next += 1
-        placed = [dataclasses.replace(entry, shard=shard if entry.key in embeddings else "") for entry in entries]
+        plain = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in embeddings.items()}
+        write_durably(self.folder / f"{shard}{PENDING}", save(plain), private=True)
+        self._next += 1
+        return shard
+
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Add entries, whose pending shards become shards. After an interruption either all entries count or none.
+
+        Args:
+            entries: What the index says of each embedding. `shard` is the name that `write_pending` returned. `left` is
+                filled in here.
+
+        Raises:
+            ArtifactError: The disk is full. Everything committed before is kept.
+        """
+        placed = [dataclasses.replace(entry, left=len(entries) - number) for number, entry in enumerate(entries, 1)]
+        for shard in dict.fromkeys(entry.shard for entry in placed if entry.shard):
+            os.replace(self.folder / f"{shard}{PENDING}", self.folder / shard)
         lines = "".join(json.dumps(entry.to_json()) + "\n" for entry in placed).encode()
-        with explain_full_disk(self.folder / self.INDEX), open(self.folder / self.INDEX, "ab") as index:
+        path = self.folder / self.INDEX
+        with explain_failed_write(path), open(path, "ab", opener=open_private) as index:
             index.truncate(self._index_bytes)
             index.write(lines)
             index.flush()
@@ -186,8 +223,9 @@ class EmbeddingStore:
         return damage
 
     def forget(self, shards: Iterable[str]) -> int:
-        """Remove the embeddings of some shards from `entries`, so that they are made again. Return their number."""
-        lost = [key for key, entry in self.entries.items() if entry.shard in shards]
+        """Remove blocks that use some shards from `entries`, so that they are made again. Return their embeddings' number."""
+        blocks = {entry.block for entry in self.entries.values() if entry.shard in shards} - {""}
+        lost = [key for key, entry in self.entries.items() if entry.shard in shards or entry.block in blocks]
         for key in lost:
             del self.entries[key]
         return len(lost)
@@ -201,7 +239,7 @@ class EmbeddingStore:
         """
         import filelock
 
-        lock = filelock.FileLock(self.folder / ".lock", blocking=False)
+        lock = filelock.FileLock(self.folder / LOCK, blocking=False)
         try:
             lock.acquire()
         except filelock.Timeout as error:
@@ -212,8 +250,8 @@ class EmbeddingStore:
         except OSError as error:
             log.warning("%s is not locked, because its file system has no locks (%s)", self.folder, error.strerror)
         try:
-            for partial in self.folder.glob("*.safetensors.partial"):  # left by a writer that was killed
-                partial.unlink()
+            for path in (*self.folder.glob("shard-*.partial"), *self.folder.glob(f"shard-*{PENDING}")):
+                path.unlink()  # left by a writer that was killed
             yield
         finally:
             lock.release()

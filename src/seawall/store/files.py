@@ -14,6 +14,10 @@ from typing import Any
 
 from seawall.errors import ArtifactError, DataError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TORCH_WRITE_ERRORS = ("iostream error", "inline_container.cc", "PytorchStreamWriter failed")
+"""Parts of the messages of `torch.save`, seen in torch 2.13, for a file that cannot be written to its end."""
+
 
 def hash_text(text: str) -> str:
     """Return a short hash of a text."""
@@ -41,6 +45,26 @@ def to_plain(value: Any) -> Any:
     return json.loads(json.dumps(plain, default=str))
 
 
+class HalfCharacter(ValueError):
+    """A JSON text contains half a character (a lone surrogate), which no file can contain."""
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        json.JSONDecodeError: It is not JSON.
+        HalfCharacter: See there.
+    """
+    value = json.loads(text)
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise HalfCharacter(f"\\u{ord(error.object[error.start]):04x} is half a character") from error
+    return value
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file.
 
@@ -48,10 +72,10 @@ def read_json(path: Path) -> Any:
         DataError: The file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}.") from error
 
 
@@ -67,7 +91,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: The file is missing, unreadable or empty, or a line is not a JSON object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}. Give the path of a JSON Lines file.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -78,9 +102,10 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}, is not JSON ({error.msg}). Correct or delete the line.") from error
+            value = parse_json(line)
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", error)
+            raise DataError(f"{path}, line {number}, is not JSON ({reason}). Correct or delete the line.") from error
         if not isinstance(value, dict):
             raise DataError(f"{path}, line {number}, is a JSON {type(value).__name__}, not an object.")
         yield number, value
@@ -91,40 +116,76 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     write_durably(path, "".join(json.dumps(_to_object(row), ensure_ascii=False) + "\n" for row in rows).encode())
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def open_private(path: str, flags: int) -> int:
+    """Open a file for `open`. If it is new, only its owner can read it."""
+    return os.open(path, flags, 0o600)
+
+
+def write_durably(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write a file that is complete or absent, even if the process or the machine stops.
 
+    Args:
+        path: The file.
+        data: Its content.
+        private: Whether only its owner can read it. False leaves this to the umask.
+
     Raises:
-        ArtifactError: The disk is full.
+        ArtifactError: The disk is full or cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
-    with explain_full_disk(path):
+    with explain_failed_write(path):
         try:
-            with open(partial, "wb") as file:
+            with open(partial, "wb", opener=open_private if private else None) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
         except OSError:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink()
             raise
 
 
 @contextlib.contextmanager
-def explain_full_disk(path: Path) -> Iterator[None]:
-    """Turn the error of a full disk, raised while `path` is written, into one message.
+def explain_failed_write(path: Path) -> Iterator[None]:
+    """Turn the error of a disk that is full or cannot be written, raised while `path` is written, into one message.
 
     Raises:
-        ArtifactError: The disk is full.
+        ArtifactError: The disk is full, or the path cannot be written.
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise ArtifactError(
-            f"{path} cannot be written: {error.strerror}. Finished work is kept. Free some space and rerun the command."
-        ) from error
+    except Exception as error:
+        if is_full_disk(error):
+            raise ArtifactError(
+                f"{path} cannot be written: {_find_reason(error)}. Finished work is kept. Free some space and rerun the "
+                "command."
+            ) from error
+        if isinstance(error, OSError) and _is_refusal(error, path):
+            raise ArtifactError(
+                f"{path} cannot be written: {error.strerror}. Change the permissions, or give another --out."
+            ) from error
+        raise
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Return whether an error means that the disk or a quota is full. torch and safetensors have errors of their own."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return any(words in str(error) for words in ("No space left on device", "os error 28", "os error 122")) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _TORCH_WRITE_ERRORS)
+    )
+
+
+def _is_refusal(error: OSError, path: Path) -> bool:
+    """Return whether an error means that `path`, a file in it or its folder cannot be written, not another one."""
+    name = str(error.filename or path)
+    refused = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+    return refused and (name.startswith(str(path)) or str(path).startswith(name))
+
+
+def _find_reason(error: BaseException) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else os.strerror(errno.ENOSPC)
 
 
 def _to_object(row: Any) -> Any:

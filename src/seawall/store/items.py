@@ -96,7 +96,11 @@ class Answer:
     harmful: bool = True
     """See `Item.harmful`."""
     text: str
-    """What the model said."""
+    """What the model answered, without the reasoning before it."""
+    cut: bool = False
+    """Whether the model's text ended at the token limit."""
+    unanswered: bool = False
+    """Whether the text ended inside the reasoning, so that there is no answer: neither a safe nor an unsafe one."""
     failed: bool = False
     """Whether the question ended in an error, so that there is no answer."""
     verdicts: dict[str, Verdict] = dataclasses.field(default_factory=dict)
@@ -148,7 +152,9 @@ class Answer:
 
     def _verdict(self, judge: str) -> Verdict | None:
         verdict = self.verdicts.get(judge)
-        return None if self.failed or verdict is None or verdict.unsafe is None else verdict
+        if self.failed or self.unanswered or verdict is None or verdict.unsafe is None:
+            return None
+        return verdict
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

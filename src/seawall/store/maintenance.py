@@ -192,7 +192,7 @@ def _write_store(out: Path, manifest: Manifest, chosen: Iterable[tuple[Embedding
         raise ArtifactError(f"{out} exists. Give another --out.")
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by an interrupted call
-    partial.mkdir(parents=True)
+    partial.mkdir(mode=0o700, parents=True)
     write_manifest(partial, manifest)
     new = EmbeddingStore(partial)
     queue = iter(chosen)

@@ -36,6 +36,8 @@ class Record:
     """An unsafe response, if the data has one."""
     source: dict[str, Any] | None = None
     """The line as it was read, if it has Seawall's own columns. `rejected.jsonl` repeats it."""
+    vouched: bool = False
+    """Whether the labels of the data say that the response is safe."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record's columns."""

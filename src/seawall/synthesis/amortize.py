@@ -7,6 +7,7 @@ embeddings to solved embeddings, fitted on the records that are solved first.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,15 @@ from torch import Tensor
 
 from seawall.errors import DataError
 from seawall.media.modality import find_modality
+from seawall.models.chat import Blank, Example
+from seawall.models.encode import find_unusable
 from seawall.models.load import LoadedModel
+from seawall.store.artifacts import record
 
+log = logging.getLogger(__name__)
+
+LEFT_OUT = "left_out"
+"""Fact in the manifest of a store: files of the bank that could not be used, by path below the bank."""
 RIDGE = 0.1
 """Penalty of the regression, relative to the mean squared length of the phrases' features."""
 
@@ -36,6 +44,35 @@ def find_media(folder: Path, modality: str = "image") -> list[Path]:
             f"Give a folder of harmless {modality} files as the bank."
         )
     return files
+
+
+def leave_out_unusable(
+    loaded: LoadedModel, out: Path, bank: Path, files: Sequence[Path], copies: int
+) -> list[Path | Blank]:
+    """Return the files of the bank that the model can use. The log and the manifest name the others.
+
+    Args:
+        loaded: The model.
+        out: Folder of the embeddings, with its manifest.
+        bank: Folder of the bank.
+        files: Its files.
+        copies: Embeddings for each record, each of which starts from another file.
+
+    Raises:
+        DataError: Fewer than `copies` files can be used.
+    """
+    faults = find_unusable(loaded.chat, [Example(question="", medium=file) for file in files], fit=True)
+    for fault in faults.values():
+        log.warning("left out of the bank: %s", fault)
+    usable: list[Path | Blank] = [file for file in files if file not in faults]
+    if len(usable) < copies:
+        raise DataError(
+            f"Only {len(usable)} of {len(files)} files of the bank can be used, but each record needs {copies} of them. "
+            f"The first fault: {next(iter(faults.values()))} Replace these files, or use another bank or fewer --copies."
+        )
+    if faults:
+        record(out, **{LEFT_OUT: [file.relative_to(bank).as_posix() for file in files if file in faults]})
+    return usable
 
 
 def choose_starts(starts: Tensor, number: int, seed: str) -> Tensor:

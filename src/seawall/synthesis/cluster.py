@@ -1,4 +1,4 @@
-"""The Ray engine: one actor per device of a cluster, work in small blocks. The block of a lost actor is solved again.
+"""The Ray engine: one actor per device of a cluster. The block of a lost actor is made again by another one.
 
 Only the driver writes to disk. Actors need the model and the bank under the same paths as the driver.
 """
@@ -7,29 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from torch import Tensor
-
 from seawall.errors import ConfigError, EngineError, SeawallError
 from seawall.models.families import is_registered_here_only
-from seawall.models.load import LoadedModel
-from seawall.store.pair import Pair
-from seawall.synthesis.engines import WorkerSpec, find_devices
+from seawall.synthesis.engines import LostBlock, Planner, WorkerSpec, find_devices
 from seawall.synthesis.optimize import Task
+from seawall.synthesis.solve import Block, BlockSolver
 
-MAX_BLOCK_SIZE = 128
-"""Maximum pairs per block: enough to keep batches full, and little work to lose with an actor."""
 ATTEMPTS = 3
 """Attempts at a block before the run ends with an error."""
 
 
-class Solver:
-    """An actor with a model on one device. It loads the model with its first block, so that errors belong to it.
+class Actor:
+    """An actor with a model on one device. It loads the model with its first call, so that errors belong to that call.
 
     Args:
         spec: What the actor needs.
@@ -39,27 +33,27 @@ class Solver:
         self.spec = spec
 
     @functools.cached_property
-    def equipment(self) -> tuple[LoadedModel, Tensor]:
-        """The model and the starting points, on the device that Ray shows to the actor."""
-        loaded = self.spec.load()
-        return loaded, self.spec.encode_starts(loaded, find_devices()[0])
+    def solver(self) -> BlockSolver:
+        """What makes blocks on the device that Ray shows to the actor."""
+        return self.spec.make_solver(self.spec.load(), find_devices()[0])
 
-    def solve(self, block: Sequence[Pair]) -> Iterator[Task]:
+    def get_batch_size(self) -> int:
+        """Return the batch size that fits into memory."""
+        return self.solver.batch_size
+
+    def solve(self, block: Block) -> Iterator[Task]:
         """Yield the tasks of a block as they finish."""
-        loaded, starts = self.equipment
-        for task in self.spec.solve(loaded, block, starts):
+        for task in self.solver.solve([block]):
             task.embeddings = task.embeddings.cpu()
             yield task
 
 
-@dataclasses.dataclass
-class _Block:
-    """Pairs that one actor solves."""
+@dataclasses.dataclass(frozen=True)
+class _Attempt:
+    """An attempt at a block."""
 
-    missing: dict[str, Pair]
-    """Record id -> pair, of those that have no result yet."""
-    attempt: int = 1
-    """Number of this attempt."""
+    block: Block
+    number: int = 1
 
 
 def import_ray() -> Any:
@@ -76,15 +70,15 @@ def import_ray() -> Any:
     return ray
 
 
-def solve_ray(spec: WorkerSpec, pairs: Sequence[Pair]) -> Iterator[Task]:
-    """Solve pairs on the Ray cluster of `RAY_ADDRESS` or `ray start`, or on this machine if there is no cluster.
+def solve_ray(spec: WorkerSpec, plan: Planner) -> Iterator[Task | LostBlock]:
+    """Make blocks on the Ray cluster of `RAY_ADDRESS` or `ray start`, or on this machine if there is no cluster.
 
     Args:
         spec: What the workers need.
-        pairs: The pairs.
+        plan: Returns the blocks.
 
     Yields:
-        Tasks as they finish.
+        Tasks as they finish. `LostBlock` if an actor was lost with its block.
 
     Raises:
         ConfigError: Ray is not installed, or the model is registered in this process only.
@@ -100,67 +94,98 @@ def solve_ray(spec: WorkerSpec, pairs: Sequence[Pair]) -> Iterator[Task]:
     if own:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
-        yield from _solve_blocks(ray, spec, pairs)
+        resources = ray.cluster_resources()
+        workers = int(resources.get("GPU") or resources.get("CPU", 1))
+        actors = [] if spec.config.batch_size else [start_actor(ray, spec) for _ in range(workers)]
+        blocks = plan(spec.config.batch_size or _find_batch_size(ray, actors), workers)
+        yield from _solve_blocks(ray, spec, blocks, workers, actors)
     finally:
         if own:
             ray.shutdown()
 
 
-def start_solver(ray: Any, spec: WorkerSpec) -> Any:
+def start_actor(ray: Any, spec: WorkerSpec) -> Any:
     """Start one actor on a GPU of the cluster, or on a CPU if the cluster has no GPU."""
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    return ray.remote(num_cpus=1, num_gpus=gpus)(Solver).remote(spec)
+    return ray.remote(num_cpus=1, num_gpus=gpus)(Actor).remote(spec)
 
 
-def _solve_blocks(ray: Any, spec: WorkerSpec, pairs: Sequence[Pair]) -> Iterator[Task]:
-    resources = ray.cluster_resources()
-    workers = int(resources.get("GPU") or resources.get("CPU", 1))
-    size = min(MAX_BLOCK_SIZE, math.ceil(len(pairs) / workers))
-    parts = [pairs[first : first + size] for first in range(0, len(pairs), size)]
-    blocks = deque(_Block({pair.id: pair for pair in part}) for part in parts)
-    running: dict[Any, tuple[Any, _Block]] = {}
+def _find_batch_size(ray: Any, actors: list[Any]) -> int:
+    """Return the batch size that fits into the memory of every device. Remove actors that are lost from the list.
 
-    def assign_to(solver: Any) -> None:
-        block = blocks.popleft()
-        running[solver.solve.remote([*block.missing.values()])] = solver, block
+    Raises:
+        EngineError: All are lost.
+    """
+    answers = {actor: actor.get_batch_size.remote() for actor in actors}
+    sizes = []
+    for actor, answer in answers.items():
+        try:
+            sizes.append(ray.get(answer))
+        except ray.exceptions.RayActorError as error:
+            actors.remove(actor)
+            if not actors:
+                raise EngineError(
+                    f"Every worker was lost while it loaded the model ({str(error).splitlines()[0]}). Check whether "
+                    "memory ran out, and rerun the same command."
+                ) from error
+        except ray.exceptions.RayTaskError as error:
+            raise _get_cause(error) from None
+    return min(sizes)
+
+
+def _solve_blocks(
+    ray: Any, spec: WorkerSpec, blocks: Sequence[Block], workers: int, idle: list[Any]
+) -> Iterator[Task | LostBlock]:
+    todo = deque(_Attempt(block) for block in blocks)
+    running: dict[Any, tuple[Any, _Attempt]] = {}
+
+    def assign_to(actor: Any) -> None:
+        attempt = todo.popleft()
+        running[actor.solve.remote(attempt.block)] = actor, attempt
 
     try:
-        for _ in range(min(workers, len(blocks))):
-            assign_to(start_solver(ray, spec))
+        for _ in range(min(workers, len(todo))):
+            assign_to(idle.pop() if idle else start_actor(ray, spec))
         while running:
             (stream,), _ = ray.wait(list(running), num_returns=1)
-            solver, block = running[stream]
+            actor, attempt = running[stream]
             try:
                 task = ray.get(next(stream))
             except StopIteration:
                 del running[stream]
-                if blocks:
-                    assign_to(solver)
+                if todo:
+                    assign_to(actor)
             except ray.exceptions.RayActorError as error:
                 del running[stream]
-                ray.kill(solver)  # an actor that is only unreachable must release its device
-                blocks.appendleft(_retry(block, error))
-                assign_to(start_solver(ray, spec))
+                ray.kill(actor)  # an actor that is only unreachable must release its device
+                todo.appendleft(_retry(attempt, error))
+                yield LostBlock(attempt.block.name)
+                assign_to(start_actor(ray, spec))
             except ray.exceptions.RayTaskError as error:
-                raise error.cause if isinstance(error.cause, SeawallError) else error from None
+                raise _get_cause(error) from None
             else:
-                del block.missing[task.record]
                 yield task
     finally:
-        for solver, _ in running.values():
-            ray.kill(solver)
+        for actor in [*idle, *(actor for actor, _ in running.values())]:
+            ray.kill(actor)
 
 
-def _retry(block: _Block, error: Exception) -> _Block:
-    """Return what is left of a block whose actor was lost.
+def _get_cause(error: Any) -> Exception:
+    """Return the error of the user's input behind an error of Ray, or else the error of Ray."""
+    return error.cause if isinstance(error.cause, SeawallError) else error
+
+
+def _retry(attempt: _Attempt, error: Exception) -> _Attempt:
+    """Return the next attempt at a block whose actor was lost.
 
     Raises:
         EngineError: It was the last attempt.
     """
-    if block.attempt == ATTEMPTS:
+    if attempt.number == ATTEMPTS:
+        records = ", ".join(pair.id for pair in attempt.block.pairs[:3])
         raise EngineError(
-            f"A worker was lost {ATTEMPTS} times with the records {', '.join(list(block.missing)[:3])}, ... "
+            f"A worker was lost {ATTEMPTS} times with the records {records}, ... "
             f"({str(error).splitlines()[0]}). Finished work is kept. Check whether memory ran out, lower --batch-size, "
             "and rerun the same command to resume."
         ) from error
-    return _Block(block.missing, block.attempt + 1)
+    return _Attempt(attempt.block, attempt.number + 1)

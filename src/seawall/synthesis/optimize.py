@@ -52,6 +52,8 @@ class Task:
 
     record: str
     """Id of the record."""
+    block: str = ""
+    """Name of its block."""
     content: list[list[Example]]
     """Content controls of each copy. Their loss decides when the task is done."""
     style: Example | None = None

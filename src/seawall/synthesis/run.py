@@ -15,16 +15,17 @@ from seawall.errors import ArtifactError, ConfigError
 from seawall.models.chat import BLANK, Blank
 from seawall.models.load import LoadedModel, is_placed, load_model
 from seawall.progress import track
-from seawall.store.artifacts import claim, finish, reopen
+from seawall.store.artifacts import claim, finish, released_after_errors, reopen
 from seawall.store.embeddings import MADE_FROM, EmbeddingStore, Entry
 from seawall.store.files import hash_file, hash_listing, locate, read_json, write_json
 from seawall.store.maintenance import SUMMARY, summarize_entries
 from seawall.store.pair import PAIRS, Pair, read_modality, read_pairs
-from seawall.store.writer import ShardWriter
-from seawall.synthesis.amortize import SolvedEmbeddings, find_media
+from seawall.store.writer import BlockWriter
+from seawall.synthesis.amortize import SolvedEmbeddings, find_media, leave_out_unusable
 from seawall.synthesis.config import FREE, SynthesizeConfig
-from seawall.synthesis.engines import WorkerSpec, solve_local
+from seawall.synthesis.engines import BLOCKS, LostBlock, Planner, WorkerSpec, plan_blocks, recall_blocks, solve_local
 from seawall.synthesis.optimize import Task
+from seawall.synthesis.solve import Block
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +41,16 @@ def synthesize(
 ) -> dict[str, Any]:
     """Make synthetic embeddings for every pair. Rerun to resume; rerun with more pairs to add theirs.
 
+    The result depends on pairs, model, settings and devices, not on interruptions: records are made in blocks, and a
+    block that was not finished is made again as a whole.
+
     Args:
         model: Registered model, folder in Hugging Face format, or hub id.
         pairs: Folder made by `prepare`.
         out: Folder for the embeddings, `synthesis.json` and `manifest.json`.
         config: Settings.
         bank: Folder of real, harmless, unlabelled media to start from.
-        engine: `local` uses every visible device of this machine, `ray` every device of a Ray cluster. The results
-            are the same.
+        engine: `local` uses every visible device of this machine, `ray` every device of a Ray cluster.
 
     Returns:
         The summary: the number of `records` and `embeddings`, of which `verified`, `unverified` and `failed`; `vsr`
@@ -58,36 +61,55 @@ def synthesize(
         ArtifactError: `out` belongs to another run or is being written, the disk is full, or no embedding is verified.
         EngineError: Workers died repeatedly. Finished work is kept.
     """
-    if config.start == "bank" and bank is None:
-        raise ConfigError("--start bank needs a folder of harmless media. Give --bank DIR, or use --start blank.")
-    if engine == "ray":
-        from seawall.synthesis.cluster import import_ray
-
-        import_ray()  # fails early if Ray is not installed
+    _check_request(config, bank, engine)
     modality = read_modality(pairs)
     files = find_media(bank, modality) if bank and config.start == "bank" else []
     media: list[Path | Blank] = [*files] or [BLANK]
     config = dataclasses.replace(config, copies=min(config.copies, len(media)))  # each copy needs a start of its own
     loaded = load_model(model, modality=modality, precision=config.precision, device_map=config.device_map)
-    inputs = {
+    inputs = _hash_inputs(loaded, files, pairs)
+    wanted = {pair.id: pair for pair in read_pairs(pairs) if config.twins or pair.kind == "harmful"}
+    finished = claim(out, "synthesize", config, inputs, free=FREE, private=True)
+    store = EmbeddingStore(out)
+    with store.lock(), released_after_errors(out):
+        todo = _find_todo(store, wanted, config.copies)
+        if finished and not todo:
+            return dict(read_json(out / SUMMARY))
+        made_from = {"model": locate(model), "pairs": locate(pairs), "bank": locate(bank) if files and bank else ""}
+        reopen(out, config, inputs, **{MADE_FROM: made_from, BLOCKS: recall_blocks(out, config, inputs)})
+        solvable = _store_unsolvable(loaded, store, todo, config.copies)
+        if solvable:
+            usable = leave_out_unusable(loaded, out, bank, files, config.copies) if files and bank else media
+            spec = WorkerSpec(
+                model=model,
+                fingerprint=loaded.fingerprint,
+                modality=modality,
+                media=usable,
+                config=config,
+                probe=next(pair for pair in wanted.values() if _has_tokens(loaded, pair.phrase)),
+            )
+            _make_embeddings(spec, loaded, engine, store, wanted, solvable)
+        return _finish(store, wanted, config.copies)
+
+
+def _check_request(config: SynthesizeConfig, bank: Path | None, engine: str) -> None:
+    """Raise ConfigError if the bank or Ray is missing."""
+    if config.start == "bank" and bank is None:
+        raise ConfigError("--start bank needs a folder of harmless media. Give --bank DIR, or use --start blank.")
+    if engine == "ray":
+        from seawall.synthesis.cluster import import_ray
+
+        import_ray()
+
+
+def _hash_inputs(loaded: LoadedModel, files: Sequence[Path], pairs: Path) -> dict[str, str]:
+    """Return the hash of each input, given the media of the bank and the folder of the pairs."""
+    return {
         "model": loaded.fingerprint,
-        "modality": modality,
+        "modality": read_modality(pairs),
         "bank": hash_listing(files) if files else BLANK.value,
         "pairs": hash_file(pairs / PAIRS),
     }
-    wanted = {pair.id: pair for pair in read_pairs(pairs) if config.twins or pair.kind == "harmful"}
-    finished = claim(out, "synthesize", config, inputs, free=FREE)
-    store = EmbeddingStore(out)
-    spec = WorkerSpec(model=model, fingerprint=loaded.fingerprint, modality=modality, media=media, config=config)
-    with store.lock():
-        todo = _find_todo(store, wanted, config.copies)
-        if finished and not todo:
-            summary: dict[str, Any] = read_json(out / SUMMARY)
-            return summary
-        made_from = {"model": locate(model), "pairs": locate(pairs), "bank": locate(bank) if files and bank else ""}
-        reopen(out, config, inputs, **{MADE_FROM: made_from})
-        _make_embeddings(spec, loaded, engine, store, wanted, todo)
-        return _finish(store, wanted, config.copies)
 
 
 def _make_embeddings(
@@ -101,12 +123,11 @@ def _make_embeddings(
     """Make the embeddings of `todo`: those of the first records, then the others with the warm start they give."""
     first = [*wanted.values()][: spec.config.warm_start]
     ids = {pair.id for pair in first}
-    if first:
-        _run_engine(spec, loaded, engine, store, wanted, [pair for pair in todo if pair.id in ids])
+    _run_engine(spec, loaded, engine, store, wanted, [pair for pair in todo if pair.id in ids], "first")
     rest = [pair for pair in todo if pair.id not in ids]
     if first and rest:
         spec = dataclasses.replace(spec, solved=_read_solved(store, first, spec.config.copies))
-    _run_engine(spec, loaded, engine, store, wanted, rest)
+    _run_engine(spec, loaded, engine, store, wanted, rest, "rest")
 
 
 def _list_keys(record: str, copies: int) -> list[str]:
@@ -149,6 +170,21 @@ def _find_todo(store: EmbeddingStore, wanted: Mapping[str, Pair], copies: int) -
     return [pair for pair in wanted.values() if not is_complete(pair)]
 
 
+def _store_unsolvable(loaded: LoadedModel, store: EmbeddingStore, todo: Sequence[Pair], copies: int) -> list[Pair]:
+    """Store the pairs whose phrase the tokenizer does not know as failed. Return the others."""
+    solvable, entries = list[Pair](), list[Entry]()
+    for pair in todo:
+        if _has_tokens(loaded, pair.phrase):
+            solvable.append(pair)
+        else:
+            fault = "the tokenizer knows no part of the phrase"
+            task = Task(record=pair.id, content=[[]] * copies, embeddings=torch.empty(copies, 0), failed=fault)
+            entries += [entry for entry, _ in _list_entries(store, pair, task)]
+    if entries:
+        store.commit(entries)
+    return solvable
+
+
 def _run_engine(
     spec: WorkerSpec,
     loaded: LoadedModel,
@@ -156,56 +192,59 @@ def _run_engine(
     store: EmbeddingStore,
     wanted: Mapping[str, Pair],
     todo: Sequence[Pair],
+    phase: Literal["first", "rest"],
 ) -> None:
-    """Make the embeddings of `todo` and store them in shards as they finish."""
+    """Make the embeddings of `todo` in blocks and store each block when it is complete."""
     if not todo:
         return
     copies, ids = spec.config.copies, {pair.id for pair in todo}
     others = [key for record in wanted if record not in ids for key in _list_keys(record, copies)]
     finished = [store.entries[key] for key in others if key in store.entries]
-    writer = ShardWriter(store, finished)
-    solvable = []
-    for pair in todo:
-        if _has_tokens(loaded, pair.phrase):
-            solvable.append(pair)
-        else:
-            fault = "the tokenizer knows no part of the phrase"
-            _store(
-                writer,
-                pair,
-                Task(record=pair.id, content=[[]] * copies, embeddings=torch.empty(copies, 0), failed=fault),
-            )
-    done = len(finished) + copies * (len(todo) - len(solvable))
-    with track("synthesizing", copies * len(wanted), done=done) as bar:
+    writer, left = BlockWriter(store, finished), dict[str, int]()
+
+    def plan(fitting: int, workers: int) -> list[Block]:
+        blocks = plan_blocks(store.folder, phase, todo, spec.config.batch_size or fitting, workers)
+        left.update((block.name, len(block.pairs)) for block in blocks)
+        return blocks
+
+    with track("synthesizing", copies * len(wanted), done=len(finished)) as bar:
         try:
-            for task in _start_engine(spec, loaded, engine, solvable):
-                _store(writer, wanted[task.record], task)
+            for task in _start_engine(spec, loaded, engine, plan):
+                if isinstance(task, LostBlock):
+                    dropped = writer.drop(task.block)
+                    left[task.block] += dropped // copies
+                    bar.advance(-dropped, note=writer.describe())
+                    continue
+                writer.add(task.block, _list_entries(store, wanted[task.record], task))
+                left[task.block] -= 1
+                if not left[task.block]:
+                    writer.finish(task.block)
                 bar.advance(copies, note=writer.describe())
-        finally:  # an error or Ctrl-C must not lose finished work
-            writer.write()
+        finally:
+            writer.close()
 
 
-def _start_engine(spec: WorkerSpec, loaded: LoadedModel, engine: str, pairs: Sequence[Pair]) -> Iterator[Task]:
-    """Yield the tasks of pairs as the engine finishes them."""
-    if not pairs:
-        return
+def _start_engine(
+    spec: WorkerSpec, loaded: LoadedModel, engine: str, plan: Planner
+) -> Iterator[Task] | Iterator[Task | LostBlock]:
+    """Return the tasks of the planned blocks as the engine finishes them."""
     if engine == "ray":
         from seawall.synthesis.cluster import solve_ray
 
         if not is_placed(loaded.model):
             loaded.model.to("meta")  # frees its memory: each actor loads its own copy
-        yield from solve_ray(spec, pairs)
-    else:
-        yield from solve_local(spec, loaded, pairs)
+        return solve_ray(spec, plan)
+    return solve_local(spec, loaded, plan)
 
 
-def _store(writer: ShardWriter, pair: Pair, task: Task) -> None:
-    """Hand every copy of a finished task to the writer."""
-    for copy in range(len(task.content)):
-        entry = Entry(
+def _list_entries(store: EmbeddingStore, pair: Pair, task: Task) -> list[tuple[Entry, torch.Tensor | None]]:
+    """Return an entry for each copy of a finished task, with its embedding or None if it failed."""
+    content = store.hash_content(pair)
+    entries = [
+        Entry(
             key=f"{pair.id}#{copy}",
             record=pair.id,
-            content=writer.store.hash_content(pair),
+            content=content,
             kind=pair.kind,
             verified=not task.failed and task.verified[copy],
             failed=task.failed,
@@ -213,8 +252,9 @@ def _store(writer: ShardWriter, pair: Pair, task: Task) -> None:
             attempts=task.attempt,
             curve=tuple(round(value, 4) for value in task.curve if math.isfinite(value)),
         )
-        writer.add(entry, None if task.failed else task.embeddings[copy])
-    writer.write_if_due()
+        for copy in range(len(task.content))
+    ]
+    return [(entry, None if task.failed else task.embeddings[copy]) for copy, entry in enumerate(entries)]
 
 
 def _has_tokens(loaded: LoadedModel, phrase: str) -> bool:

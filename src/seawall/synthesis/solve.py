@@ -1,11 +1,15 @@
-"""The work on one device: optimise each record, verify it, and try again or give up."""
+"""The work on one device: optimise each record, verify it, and try again or give up.
+
+Records are made in blocks. The records of a block share batches, and other batches add numbers in another order. So the
+last digits of an embedding depend on its whole block, and on nothing outside it.
+"""
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -35,61 +39,98 @@ MAX_BATCH_SIZE = 48
 """Maximum embeddings per forward pass. On a CPU, larger batches save no time per embedding."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Block:
+    """Records that are made together, on one device. A block that is interrupted is made again as a whole."""
+
+    pairs: Sequence[Pair]
+    """The pairs, in order. At least one."""
+    batch_size: int
+    """Records per forward pass."""
+
+    @property
+    def name(self) -> str:
+        """Id of the first record."""
+        return self.pairs[0].id
+
+
+class BlockSolver:
+    """Makes the embeddings of blocks on the device of the model.
+
+    Args:
+        loaded: The model.
+        starts: All possible starting points, shape = (starts, rows, width).
+        config: Settings.
+        probe: Pair on which prefix sharing is checked and memory is measured. The same one in every session of a run.
+        warm_start: Shifts the starting points of first attempts. Later attempts use the plain ones.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        starts: Tensor,
+        config: SynthesizeConfig,
+        probe: Pair,
+        warm_start: WarmStart | None = None,
+    ) -> None:
+        self.loaded, self.starts, self.config, self.warm_start = loaded, starts, config, warm_start
+        task = new_task(probe, loaded, starts, config, attempt=1)
+        with gradient_checkpointing(loaded.model, config.activation_checkpointing):
+            self.share_prefix = config.share_prefix and can_share_prefix(loaded, task)
+            self.batch_size = config.batch_size or estimate_batch_size(loaded, task, self.share_prefix)
+            """Records per forward pass: that of the settings, or else as many as fit into memory."""
+
+    def solve(self, blocks: Iterable[Block]) -> Iterator[Task]:
+        """Yield the tasks of blocks as they finish: verified, unverified with their last embeddings, or failed.
+
+        A task that reaches its threshold is verified. If a copy fails, the task continues with a lower threshold. If
+        all copies still fail, the next attempt starts from other media. After the last attempt the task is unverified.
+        A task whose loss becomes NaN or infinite gets another attempt, then it is failed.
+
+        Args:
+            blocks: The blocks, read lazily.
+        """
+        language_model = get_module(self.loaded.model, self.loaded.family, self.loaded.family.language_model)
+        with compiled(language_model, self.config.compile):
+            for block in blocks:
+                for task in self._solve_block(block):
+                    task.block = block.name
+                    yield task
+
+    def _solve_block(self, block: Block) -> Iterator[Task]:
+        config = self.config
+        scheduler = _Scheduler(self.loaded, iter(block.pairs), self.starts, config, self.warm_start)
+        while True:
+            running = optimize(
+                self.loaded,
+                scheduler.take_tasks(),
+                learning_rate=config.learning_rate * self.starts.std().item(),
+                threshold=config.threshold,
+                max_steps=config.max_steps,
+                batch_size=block.batch_size,
+                share_prefix=self.share_prefix,
+                activation_checkpointing=config.activation_checkpointing,
+            )
+            for task in running:
+                scheduler.optimized.append(task)
+                if scheduler.count_optimized() >= 2 * block.batch_size:
+                    yield from scheduler.verify_optimized(self.share_prefix, 2 * block.batch_size)
+            yield from scheduler.verify_optimized(self.share_prefix, 2 * block.batch_size)
+            if not scheduler.retries:
+                return
+
+
 def solve(
     loaded: LoadedModel,
-    pairs: Iterable[Pair],
+    pairs: Sequence[Pair],
     starts: Tensor,
     config: SynthesizeConfig,
     warm_start: WarmStart | None = None,
 ) -> Iterator[Task]:
-    """Make the embeddings of pairs on the device of the model.
-
-    A task that reaches its threshold is verified. If a copy fails, the task continues with a lower threshold. If all
-    copies still fail, the next attempt starts from other media. After the last attempt the task is yielded as
-    unverified. A task whose loss becomes NaN or infinite gets another attempt, then it is yielded as failed.
-
-    Args:
-        loaded: The model.
-        pairs: The pairs, read lazily.
-        starts: All possible starting points, shape = (starts, rows, width).
-        config: Settings.
-        warm_start: Shifts the starting points of first attempts. Later attempts use the plain ones.
-
-    Yields:
-        Tasks as they finish: verified, unverified with the embeddings of the last attempt, or failed.
-    """
-    queue = iter(pairs)
-    if (first := next(queue, None)) is None:
-        return
-    probe = new_task(first, loaded, starts, config, attempt=1)
-    with gradient_checkpointing(loaded.model, config.activation_checkpointing):
-        share_prefix = config.share_prefix and can_share_prefix(loaded, probe)
-        batch_size = config.batch_size or estimate_batch_size(loaded, probe, share_prefix)
-    scheduler = _Scheduler(loaded, itertools.chain([first], queue), starts, config, warm_start)
-    language_model = get_module(loaded.model, loaded.family, loaded.family.language_model)
-    with compiled(language_model, config.compile):
-        while True:
-            running = optimize(
-                loaded,
-                scheduler.take_tasks(),
-                learning_rate=config.learning_rate * starts.std().item(),
-                threshold=config.threshold,
-                max_steps=config.max_steps,
-                batch_size=batch_size,
-                share_prefix=share_prefix,
-                activation_checkpointing=config.activation_checkpointing,
-            )
-            try:
-                for task in running:
-                    scheduler.optimized.append(task)
-                    if scheduler.count_optimized() >= 2 * batch_size:
-                        yield from scheduler.verify_optimized(share_prefix, 2 * batch_size)
-            except (Exception, KeyboardInterrupt):  # finished work must not be lost
-                yield from scheduler.verify_optimized(share_prefix, 2 * batch_size)
-                raise
-            yield from scheduler.verify_optimized(share_prefix, 2 * batch_size)
-            if not scheduler.retries:
-                return
+    """Yield the tasks of pairs, made as one block, as they finish; see `BlockSolver`."""
+    if pairs:
+        solver = BlockSolver(loaded, starts, config, pairs[0], warm_start)
+        yield from solver.solve([Block(pairs=pairs, batch_size=solver.batch_size)])
 
 
 class _Scheduler:

@@ -56,7 +56,12 @@ def verify_embeddings(
         questions = [dataclasses.replace(examples[row][number], answer=None) for row in rows]
         with torch.compiler.set_stance("force_eager"):  # each new token would be another shape to compile for
             answers = generate(
-                loaded, questions, items=embeddings[rows], max_new_tokens=MAX_NEW_TOKENS, batch_size=batch_size
+                loaded,
+                questions,
+                items=embeddings[rows],
+                max_new_tokens=MAX_NEW_TOKENS,
+                batch_size=batch_size,
+                with_reasoning=True,  # too few tokens for both, and naming the phrase in either shows what E means
             )
         for row, answer in zip(rows, answers, strict=True):
             verified[row] = prompts.mentions(answer, pairs[row].phrase)
