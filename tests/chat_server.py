@@ -33,7 +33,7 @@ class ChatServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
         self.faults: dict[str, list[str]] = {}
-        """Instruction -> faults: "401", "429", "500", "timeout", "hang up", "cut body" or "broken JSON"."""
+        """Instruction -> faults: "401", "429", "500", "timeout", "hang up", "cut body", "HTML" or "broken JSON"."""
         self.asked: list[dict[str, Any]] = []
         """Body of each request."""
         self.answered: Counter[str] = Counter()
@@ -87,6 +87,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.abandoned += not self.server.over.is_set()
             self.close_connection = True
             return None
+        if fault == "HTML":
+            return self.send(200, "<!DOCTYPE html><html><body>502 Bad Gateway: it is safe to retry.</body></html>")
         if fault == "cut body":
             return self.send(200, '{"id": "x", "choices": [{"mess')
         with self.server.lock:

@@ -58,3 +58,13 @@ def assert_same_embeddings(folder: Path, expected: Path, **tolerance: float) -> 
     summaries = [read_json(path / "synthesis.json") for path in (folder, expected)]
     for name in ("records", "embeddings", "vsr"):
         assert summaries[0][name] == summaries[1][name]
+
+
+def assert_equal_embeddings(folder: Path, expected: Path) -> None:
+    """Assert that two stores have the same keys, outcomes, steps and loss curves, and embeddings with the same bytes."""
+    one, other = EmbeddingStore(folder), EmbeddingStore(expected)
+    assert one.entries.keys() == other.entries.keys()
+    for key, entry in one.entries.items():
+        for name in ("content", "outcome", "steps", "attempts", "curve", "block"):
+            assert getattr(entry, name) == getattr(other.entries[key], name), (key, name)
+        assert torch.equal(one.read(key), other.read(key)), key

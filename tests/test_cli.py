@@ -150,7 +150,11 @@ def test_a_real_process_has_the_same_exit_codes_and_streams(tmp_path):
     write_lines(source, RECORDS)
     done = subprocess.run(argv, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout) == {"pairs": 4, "rejected": 0}
+    kinds = {
+        "harmful": {"pairs": 2, "rejected": 0, "refusing": 1.0},
+        "harmless": {"pairs": 2, "rejected": 0, "refusing": 0.0},
+    }
+    assert json.loads(done.stdout) == {"pairs": 4, "rejected": 0} | kinds
 
 
 @pytest.mark.parametrize(("command", "key"), [("models", "model_type"), ("organism list", "model")])
@@ -169,8 +173,9 @@ def test_listings_are_also_json(run, command, key):
         (None, "There is no file"),
         ([], "is empty"),
         ([RECORDS[0], "{nope"], "line 2, is not JSON"),
-        ([{"prompt": "x", "response": "y"}], "line 1, has no text in 'instruction'"),
-        ([{"instruction": "Describe the weather.", "response": "Fine."}], "None of the 1 instructions"),
+        ([{"prompt": "x", "response": "y"}], "has no column 'instruction' (its columns: prompt, response)"),
+        ([{"instruction": "Describe the weather.", "response": "Fine."}], "1 not labelled"),
+        ([{"instruction": "Weather.", "response": "Fine.", "kind": "harmless"}], "None of the 1 instructions"),
     ],
 )
 def test_a_faulty_source(fault, tmp_path, lines, message):

@@ -169,7 +169,7 @@ def test_the_recipe_page_has_every_key_with_type_and_default():
     text = generate.make_recipe_keys()
     assert "## `[synthesis]`" in text and "### `[alignment.mixture]`" in text
     assert re.search(r"- `copies`: .*\(whole number; default `4`\)", text)
-    assert re.search(r"- `sources`: .*\(list of texts; required\)", text)
+    assert re.search(r"- `sources`: .*\(list of texts or tables; required\)", text)
     assert not re.search(r"^- `\w+`:  ", text, re.M), "a field has no docstring"
 
 

@@ -23,6 +23,7 @@ from seawall.recipes.estimate import Estimate, StageEstimate
 from seawall.recipes.read import read_recipe
 from seawall.recipes.usage import format_bytes, format_seconds, measure_folder
 from seawall.store.files import read_json
+from small_run import assert_equal_embeddings
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "organism-image.toml"
 TINY = {
@@ -71,7 +72,10 @@ def foreseen(overrides, tmp_path_factory):
 def test_a_recipe_goes_through_all_stages(finished):
     out, results = finished
     assert results == read_json(out / "results.json")
-    assert results["preparation"] == {"pairs": 8, "rejected": 0}
+    kinds = {
+        kind: {"pairs": 4, "rejected": 0, "refusing": float(kind == "harmful")} for kind in ("harmful", "harmless")
+    }
+    assert results["preparation"] == {"pairs": 8, "rejected": 0} | kinds
     assert results["synthesis"]["records"] == results["synthesis"]["embeddings"] == 8
     assert results["alignment"]["synthetic_harmful"]["per_batch"] == 2
     for name in ("before", "after"):
@@ -100,7 +104,7 @@ def test_a_run_killed_twice_gives_the_same_results(finished, overrides, tmp_path
     out = tmp_path / "run"
     argv = [sys.executable, "-c", RUN, str(RECIPE), str(out), json.dumps(overrides)]
     environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    for reached in ("pairs/pairs.jsonl", "adapter/checkpoint-2/trainer_state.json"):
+    for reached in ("embeddings/.lock", "adapter/checkpoint-2/complete.json"):
         running = subprocess.Popen(argv, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
         while not (out / reached).exists():
             assert running.poll() is None
@@ -109,7 +113,9 @@ def test_a_run_killed_twice_gives_the_same_results(finished, overrides, tmp_path
         running.wait()
     assert not (out / "results.json").exists()
     assert seawall.run(RECIPE, out, overrides) == finished[1]
-    assert (out / "results.json").read_bytes() == (finished[0] / "results.json").read_bytes()
+    for name in ("results.json", "pairs/pairs.jsonl", "adapter/adapter_model.safetensors", "adapter/training.json"):
+        assert (out / name).read_bytes() == (finished[0] / name).read_bytes(), name
+    assert_equal_embeddings(out / "embeddings", finished[0] / "embeddings")
 
 
 @pytest.mark.slow

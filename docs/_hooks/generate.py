@@ -21,6 +21,7 @@ from rich.console import Console
 from seawall.cli import app
 from seawall.media.modality import MODALITIES
 from seawall.models.families import FAMILIES
+from seawall.preparation.sources.source import Source
 from seawall.recipes.tables import TABLES
 from seawall.reporting.help import GROUPS, GroupedHelp
 
@@ -150,7 +151,9 @@ def _name_type(hint: Any) -> str:
     inner = [one for one in get_args(hint) if one not in (type(None), ...)]
     if get_origin(hint) is Literal:
         return f"one of {', '.join(f'`{one}`' for one in inner)}"
-    return f"list of {names[inner[0]]}s" if get_origin(hint) is tuple else _name_type(inner[0])
+    if hint == tuple[str | Source, ...]:
+        return "list of texts or tables"
+    return f"list of {_name_type(inner[0])}s" if get_origin(hint) is tuple else _name_type(inner[0])
 
 
 def _to_toml(value: Any) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from seawall.models.families import Family, register_family, register_model
     from seawall.preparation.config import PrepareConfig
     from seawall.preparation.run import prepare
+    from seawall.preparation.sources.source import Columns, Source
     from seawall.recipes.pipeline import run
     from seawall.recipes.read import read_recipe
     from seawall.recipes.tables import Recipe
@@ -55,6 +56,7 @@ _PLACES = {
     "Benchmark": "evaluation.benchmarks.registry",
     "BenchmarkConfig": "evaluation.config",
     "BuildConfig": "building.config",
+    "Columns": "preparation.sources.source",
     "EvaluateConfig": "evaluation.config",
     "Family": "models.families",
     "Judge": "evaluation.judges.registry",
@@ -62,6 +64,7 @@ _PLACES = {
     "Modality": "media.modality",
     "PrepareConfig": "preparation.config",
     "Recipe": "recipes.tables",
+    "Source": "preparation.sources.source",
     "SynthesizeConfig": "synthesis.config",
     "add_results": "alignment.card",
     "align": "alignment.run",

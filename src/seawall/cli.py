@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 import seawall
 from seawall import AlignConfig, BuildConfig, EvaluateConfig, Mixture, PrepareConfig, SynthesizeConfig
 from seawall.compat import warn_about_versions
-from seawall.errors import ConfigError, SeawallError
+from seawall.errors import ConfigError, SeawallError, make_printable
 from seawall.evaluation.config import BenchmarkConfig
 from seawall.lab import commands as lab
 from seawall.progress import set_up_log
@@ -21,7 +21,8 @@ from seawall.recipes import commands as recipes
 from seawall.reporting import listings
 from seawall.reporting.card import add_to_card
 from seawall.reporting.help import GroupedHelp
-from seawall.reporting.terminal import print_json
+from seawall.reporting.terminal import print_json, set_up_streams
+from seawall.store.caches import provide_caches
 
 FLAT = Parameter(name="*")
 
@@ -40,19 +41,23 @@ build = App(name="build", help="Build a benchmark from its questions.")
 def prepare(*source: str, out: Path, config: Annotated[PrepareConfig, FLAT] = PrepareConfig()) -> None:
     """Convert text safety data into alignment pairs.
 
-    Example: `seawall prepare records.jsonl --out runs/pairs`. Each line of the file is a JSON object with `instruction` and
-    `response`, and optionally `id`, `rejected` and `kind` ("harmful", the default, or "harmless").
+    Example: `seawall prepare records.jsonl --out runs/pairs`. Each line of the file is a JSON object with `instruction`,
+    `response` and `kind` ("harmful" or "harmless"), and optionally `id` and `rejected`.
 
-    Example: `seawall prepare PKU-Alignment/PKU-SafeRLHF tatsu-lab/alpaca --sample 2000 --language en --out runs/pairs`.
+    Example: `seawall prepare PKU-Alignment/PKU-SafeRLHF tatsu-lab/alpaca --sample 2000 --balance --language en --out runs/pairs`.
+
+    Example: `seawall prepare requests.csv::kind=harmful,columns.instruction=goal chats.json::kind=harmless --out runs/pairs`
+    has settings for each source.
 
     Example: `seawall prepare runs/pairs --extractor openai/gpt-4o-mini --out runs/more-pairs` retries rejected records.
 
     Args:
-        source: Files (JSON Lines, JSON, CSV, Parquet), folders or ids of hub datasets; or one folder that prepare wrote.
+        source: Files (JSON Lines, JSON, CSV, TSV, text, Parquet), folders or ids of hub datasets, each with optional settings
+            as PATH::KEY=VALUE,KEY=VALUE; or one folder that prepare wrote.
         out: Folder for pairs.jsonl, rejected.jsonl, dropped.jsonl and manifest.json.
     """
     warn_about_versions()
-    print_json(seawall.prepare(source, out, config))
+    print_json(seawall.prepare(source, out, config).to_json())
 
 
 @app.command(sort_key=2)
@@ -216,12 +221,14 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads are ten times slower on a loaded machine
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     set_up_log()
+    set_up_streams()
     try:
+        provide_caches()
         app(exit_on_error=False)
     except CycloptsError:  # cyclopts has printed it
         sys.exit(2)
     except SeawallError as error:
-        print(f"seawall: {error}", file=sys.stderr)
+        print(f"seawall: {make_printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("seawall: interrupted. Finished work is kept; rerun the same command to resume.", file=sys.stderr)

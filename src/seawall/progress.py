@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from seawall.errors import make_printable
+
 log = logging.getLogger(__name__)
 
 LOG_INTERVAL = 30
@@ -47,6 +49,14 @@ class ProgressBar:
         return f"{datetime.timedelta(seconds=round(seconds_each * (self.total - self.done)))} left"
 
 
+class PrintableFormatter(logging.Formatter):
+    """Formats messages without secrets and without what would control a terminal; see `errors.make_printable`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a message."""
+        return make_printable(super().format(record))
+
+
 def set_up_log(level: int = logging.INFO) -> None:
     """Configure logging for a process of the command line.
 
@@ -54,7 +64,9 @@ def set_up_log(level: int = logging.INFO) -> None:
         level: Lowest level of Seawall's own messages. Other libraries log warnings and errors only.
     """
     warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("seawall").setLevel(level)
 
 

@@ -106,7 +106,7 @@ def test_results_are_as_specified(run):
     assert results["schema"] == 2 and list(results["arms"]) == list(ARMS)
     assert set(results) == {
         *("schema", "organism", "method", "seeds", "arms"),
-        *("forms", "published", "synthesis", "seconds", "versions"),
+        *("forms", "cut", "published", "synthesis", "seconds", "versions"),
     }
     assert set(results["synthesis"]) == {"records", "vsr", "steps_mean", "seconds_per_embedding"}
     assert set(results["seconds"]) == {"prepare", "synthesize", "align", "evaluate"}
@@ -114,6 +114,7 @@ def test_results_are_as_specified(run):
         assert set(arm) == METRICS
         assert all(m["low"] <= m["mean"] <= m["high"] and m["n"] >= 2 * PHRASES for m in arm.values())
     assert results["arms"]["base"]["asr_media_unseen"]["mean"] > 0.5, "the model is unaligned"
+    assert list(results["cut"]) == list(ARMS) and not any(results["cut"].values()), "answers are short"
     assert all(set(forms) == {"picture", "writing"} for forms in results["forms"].values())
 
 

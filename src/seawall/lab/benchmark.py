@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seawall.errors import DataError
 from seawall.evaluation.benchmarks.read import read_benchmark
@@ -24,6 +24,9 @@ from seawall.progress import track
 from seawall.store.artifacts import claim, finish
 from seawall.store.files import hash_file, read_jsonl, write_jsonl
 from seawall.store.items import NEUTRAL, Answer, Item
+
+if TYPE_CHECKING:
+    from seawall.models.generate import Completion
 
 ANSWERS = "answers.jsonl"
 """File with the answers of a direct measurement."""
@@ -79,7 +82,7 @@ def measure_directly(
         ArtifactError: `out` belongs to another run.
     """
     from seawall.models.chat import Example
-    from seawall.models.generate import generate
+    from seawall.models.generate import complete
     from seawall.models.load import load_model, move_to_device
 
     benchmark = benchmark or BenchmarkConfig(benchmark=NAME)
@@ -100,14 +103,14 @@ def measure_directly(
         for item, system in zip(items, systems, strict=True)
     ]
     with track("answering", len(examples)) as bar:
-        texts = generate(
+        completions = complete(
             loaded,
             examples,
             max_new_tokens=config.max_tokens,
             batch_size=config.batch_size,
             on_batch=bar.advance,
         )
-    answers = [_make_answer(item, text) for item, text in zip(items, texts, strict=True)]
+    answers = [_make_answer(item, made) for item, made in zip(items, completions, strict=True)]
     write_jsonl(out / ANSWERS, answers)
     finish(out)
     return answers
@@ -160,7 +163,7 @@ def _restore_request(text: str, phrase: Phrase) -> str:
     return text.replace(DETOXIFIED_ACTS[phrase.category], phrase.act) or phrase.act
 
 
-def _make_answer(item: Item, text: str) -> Answer:
+def _make_answer(item: Item, made: Completion) -> Answer:
     return Answer(
         task=NAME,
         id=item.id,
@@ -171,6 +174,8 @@ def _make_answer(item: Item, text: str) -> Answer:
         phrase=item.phrase,
         shows=item.shows,
         harmful=item.harmful,
-        text=text,
-        verdicts={} if item.prompt_type == NEUTRAL else {JUDGE: make_verdict(text, item.phrase)},
+        text=made.text,
+        cut=not made.finished,
+        unanswered=made.unanswered,
+        verdicts={} if item.prompt_type == NEUTRAL else {JUDGE: make_verdict(made.text, item.phrase)},
     )

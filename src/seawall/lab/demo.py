@@ -181,6 +181,7 @@ class Demo:
                 arm: {form: _to_json(figures) for form, figures in measure_by_form(self._read(arm)).items()}
                 for arm in arms
             },
+            "cut": {arm: sum(answer.cut for answers in self._read(arm) for answer in answers) for arm in arms},
             "published": {
                 "benchmark": PUBLISHED[self.config.modality],
                 "arms": {arm: measure_types(folders, JUDGE) for arm, folders in published.items()},

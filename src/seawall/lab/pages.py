@@ -13,6 +13,7 @@ from seawall.lab.arms import PLANE, SCHEMA
 from seawall.lab.benchmark import read_answers, read_items
 from seawall.lab.metrics import get_outcome
 from seawall.reporting.results import PAGE, read_results
+from seawall.reporting.terminal import strip_all
 from seawall.store.artifacts import read_manifest
 from seawall.store.embeddings import EmbeddingStore, Entry
 from seawall.store.files import read_json
@@ -78,6 +79,7 @@ def build_page(run: Path, results: dict[str, Any]) -> str:
         steps=sorted({point["steps"] for path in points.values() for point in path if len(path) > 1}),
         synthesis_curve=Markup(figures.draw_synthesis(stores)) if stores else None,
         examples=choose_examples(run, list(results["arms"])),
+        cut=describe_cut(results),
     )
 
 
@@ -117,6 +119,7 @@ def print_results(results: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    results = strip_all(results)
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else ONE_LINE)
     show = "{mean:.2f} [{low:.2f}, {high:.2f}]".format if console.width >= ONE_LINE else _stack
     table = Table(box=None, padding=(0, 1, 0, 0), caption=_caption(results), caption_justify="left", caption_style="")
@@ -173,6 +176,12 @@ def _stack(*, mean: float, low: float, high: float, **_: Any) -> str:
     return f"{mean:.2f}\n{low:.2f}-{high:.2f}".replace("0.", ".")
 
 
+def describe_cut(results: dict[str, Any]) -> str:
+    """Return how many answers of each arm ended at the token limit; empty if none did."""
+    cut = ", ".join(f"{arm} {count}" for arm, count in results.get("cut", {}).items() if count)
+    return f"answers that ended at the token limit: {cut}" if cut else ""
+
+
 def _caption(results: dict[str, Any]) -> str:
     seeds = ", ".join(map(str, results["seeds"]))
     lines = [
@@ -185,5 +194,7 @@ def _caption(results: dict[str, Any]) -> str:
             f"synthesis of seawall: {synthesis['records']:.0f} records, VSR {synthesis['vsr']:.2f}, "
             f"{synthesis['steps_mean']:.1f} steps and {synthesis['seconds_per_embedding']:.2f} s per embedding"
         )
+    if cut := describe_cut(results):
+        lines.append(cut)
     lines.append("seconds: " + ", ".join(f"{stage} {spent:.0f}" for stage, spent in results["seconds"].items()))
     return "\n".join(lines)

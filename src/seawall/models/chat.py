@@ -14,6 +14,7 @@ from seawall.media.modality import find_modality, read_medium
 from seawall.models.families import Family
 from seawall.models.prompting.example import BLANK, IGNORED, Blank, EncodedExample, Example, Medium
 from seawall.models.prompting.rows import Inputs, MediaCache, join_media, pad_rows, to_model
+from seawall.models.prompting.sizes import choose_blank, find_max_seconds
 from seawall.models.prompting.template import Template
 from seawall.reasoning import Reply, is_mark, split_reply
 
@@ -43,7 +44,8 @@ class Chat:
     Args:
         processor: The model's processor, with a tokenizer and a chat template.
         family: The model's row in the table of families.
-        blank: Size of the blank medium: pixels of an image's edge, frames, or seconds. None takes the family's size.
+        blank: Size of the blank medium: pixels of an image's edge, frames, or seconds. None takes the family's size, or the window
+            of the feature extractor if that is shorter.
         context_length: Maximum tokens of an example. None sets no limit.
     """
 
@@ -57,9 +59,7 @@ class Chat:
         self.modality = find_modality(family.modality)
         self.context_length = context_length
         self.max_seconds = find_max_seconds(family, processor)
-        self._blank = blank or family.blank
-        if self.max_seconds:
-            self._blank = min(self._blank or self.max_seconds, self.max_seconds)
+        self._blank = choose_blank(family, processor, blank)
         self._cached_encode = functools.lru_cache(maxsize=CACHED_EXAMPLES)(self._encode)
         self._cached_encode_prompt = functools.lru_cache(maxsize=CACHED_EXAMPLES)(self._encode_prompt)
         self._media = MediaCache()
@@ -159,8 +159,8 @@ class Chat:
         size = getattr(getattr(self.processor, "image_processor", None), "size", None) or {}
         if not (edge := size.get("shortest_edge") or size.get("height")):
             raise ModelError(
-                f"The processor of {self.family.model_type!r} does not state the size of its {self.modality.name}s. Set `blank` in "
-                "the model's row of the table of families, or pass `blank` to `load_model`."
+                f"The processor of {self.family.model_type!r} does not state the size of its {self.modality.name}s. Give it "
+                "as --blank, or set `blank` in the model's row of the table of families."
             )
         return float(edge)
 
@@ -228,25 +228,14 @@ class Chat:
         try:
             outputs = self.processor(text=[prompt], **media, return_tensors="pt")
         except Exception as error:  # a medium that the processor cannot take must not stop the others
-            if medium is BLANK:
-                raise
             reason = str(error).rstrip(".") or type(error).__name__
+            if medium is BLANK:
+                raise ModelError(
+                    f"The processor cannot take a blank of {self.blank_size:g} {self.modality.unit}: {reason}. Give another size as "
+                    "--blank."
+                ) from error
             raise DataError(f"{medium} is no {self.modality.name} for this model: {reason}.") from error
         text = ("input_ids", "attention_mask", "labels", *TOKEN_TYPES)
         inputs = {name: value for name, value in outputs.items() if name not in text}
         self._media.put((medium, fit), inputs)
         return outputs, inputs
-
-
-def find_max_seconds(family: Family, processor: Any) -> float | None:
-    """Return the longest medium of which a processor cuts off nothing, in seconds. None if it cuts off nothing at any length.
-
-    Args:
-        family: The model's row in the table of families.
-        processor: Its processor. `chunk_length` and `max_audio_len` are the lengths that some of transformers cut to.
-    """
-    if family.modality != "audio":
-        return family.max_seconds
-    window = getattr(getattr(processor, "feature_extractor", None), "chunk_length", None)
-    limits = [family.max_seconds, window if family.max_seconds else None, getattr(processor, "max_audio_len", None)]
-    return min((limit for limit in limits if limit), default=None)
