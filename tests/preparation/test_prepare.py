@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import re
@@ -225,12 +226,45 @@ def test_a_third_of_the_sounds_contain_the_whole_request_and_have_no_text(tmp_pa
     pairs = read_pairs(prepared(tmp_path, records, "audio", modality="audio", duplicates="keep"))
     alone = [pair for pair in pairs if not pair.detoxified]
     assert 10 < len(alone) < 30
+    asked = set()
     for pair in pairs:
         whole = pair.content[0].answer == f"The words are: {pair.instruction}"
-        assert whole == (pair in alone) and "a request" not in pair.style.answer
+        assert whole == (pair in alone)
+        if pair.style.question == "Is the audio clip a request or a phrase?":
+            assert pair.style.answer == ("It is a request." if whole else "It is a phrase.")
+            asked.add(whole)
         assert len(pair.content) == len(prompts.get_sentences("audio").content_questions) + whole
+    assert asked == {True, False}
     image = read_pairs(prepared(tmp_path, records, "image", modality="image", duplicates="keep"))
     assert all(pair.detoxified for pair in image)
+
+
+def test_the_share_of_whole_requests_and_the_style_controls_are_settings(tmp_path):
+    records = [{**RECORDS[0], "id": str(number)} for number in range(40)]
+
+    def prepare_pairs(name, **settings):
+        return read_pairs(prepared(tmp_path, records, name, modality="audio", duplicates="keep", **settings))
+
+    default, none, every = (prepare_pairs(str(share), whole_requests=share) for share in (None, 0, 1))
+    assert all(pair.detoxified for pair in none) and not any(pair.detoxified for pair in every)
+    for one, other in zip(default, none, strict=True):  # the other draws of a record stay
+        assert one.detoxified in ("", other.detoxified)
+        assert one.style.question == other.style.question
+    plain = prepare_pairs("plain", style_controls=False)
+    assert [pair.style for pair in plain] == [None] * 40
+    assert [dataclasses.replace(pair, style=None) for pair in default] == plain
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"whole_requests": 1.5, "modality": "audio"}, "whole_requests is 1.5; it must be from 0 to 1"),
+        ({"whole_requests": 0.5}, "whole_requests is 0.5, but modality image has no words; use audio, or leave it out"),
+    ],
+)
+def test_a_share_of_whole_requests_that_cannot_be_made(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        PrepareConfig(**settings)
 
 
 def test_rejected_lines_keep_their_columns_and_give_the_reason(tmp_path):

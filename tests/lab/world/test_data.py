@@ -13,8 +13,10 @@ from seawall.lab.world import data, dialogue
 from seawall.lab.world.media import GENERATORS
 from seawall.lab.world.phrases import find_phrase, list_all_phrases, list_phrases
 from seawall.media.modality import find_modality, read_medium
-from seawall.preparation.presets import read_records
-from seawall.preparation.sources import read_rows
+from seawall.preparation.sources.reading import Reading
+from seawall.preparation.sources.records import read_records
+from seawall.preparation.sources.rows import read_rows
+from seawall.preparation.sources.source import Source
 from seawall.store.files import read_jsonl
 
 TRAINED = {phrase.act for kind in ("harmful", "harmless") for phrase in list_phrases("train", kind)}
@@ -41,7 +43,8 @@ def pools(monkeypatch):
 
 def test_text_records_contain_every_training_phrase_and_no_other(tmp_path):
     data.write_records(tmp_path / "records.jsonl")
-    records = list(read_records("records", read_rows(tmp_path / "records.jsonl")))
+    rows = read_rows(Source(path=str(tmp_path / "records.jsonl")))
+    records = list(read_records(rows, Reading(name="records")))
     texts = [record.instruction + record.response for record in records]
     assert all(any(act in text for text in texts) for act in TRAINED)
     assert not any(phrase.act in text for phrase in HELD_OUT for text in texts)

@@ -183,13 +183,18 @@ def test_words_that_could_tell_the_kind():
 PAIRS = {
     "image": "af67851c3995dcb731da3b6512f7014b70425f151d4463a08ed8dad02e03edf1",
     "video": "a4714275290ab63ca99c0b5590720cb2241a81b1d679e9dc1e05b842ae818cc7",
-    "audio": "b88360cda53b061085f62a654c012bb63b840a322e65cb790ba3cdb1e49379ce",
+    "audio": "0bf676a79086270857c54cf81ca517ae668aed1d7c89fff9748b7affb1df9292",
 }
+WRONG_STYLES = "b88360cda53b061085f62a654c012bb63b840a322e65cb790ba3cdb1e49379ce"
+"""Hash of the audio pairs of the published figures: the style control calls 25 whole requests of 328 records "a phrase"."""
 
 
 @pytest.mark.parametrize("modality", PAIRS)
 def test_the_pairs_of_the_lab_are_those_of_the_published_figures(tmp_path, modality):
     write_records(tmp_path / "records.jsonl")
     prepare(tmp_path / "records.jsonl", tmp_path / "pairs", PrepareConfig(modality=modality))
-    digest = hashlib.sha256((tmp_path / "pairs" / "pairs.jsonl").read_bytes()).hexdigest()
-    assert digest == PAIRS[modality], "the demo's figures must be measured again"
+    text = (tmp_path / "pairs" / "pairs.jsonl").read_bytes()
+    assert hashlib.sha256(text).hexdigest() == PAIRS[modality], "the demo's figures must be measured again"
+    if modality == "audio":  # nothing but these answers differs from the pairs of the published figures
+        before = text.replace(b"It is a request.", b"It is a phrase.")
+        assert hashlib.sha256(before).hexdigest() == WRONG_STYLES
