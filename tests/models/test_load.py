@@ -83,7 +83,7 @@ def test_an_unknown_precision_is_refused(tiny_path):
 @pytest.mark.parametrize("settings", [{"precision": "4bit"}, {"device_map": "auto"}])
 def test_a_model_made_by_a_function_is_neither_quantised_nor_distributed(settings, monkeypatch):
     monkeypatch.setattr(MODELS, "_values", dict(MODELS._values))
-    register_model("mine", lambda: None)
+    register_model("mine", lambda: (None, None))
     with pytest.raises(ModelError, match="'mine' is made by a function"):
         load_model("mine", **settings)
 

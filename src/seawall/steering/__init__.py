@@ -1,0 +1,1 @@
+"""Steering: text safety data to a direction that makes the language model refuse, without training."""
