@@ -17,23 +17,33 @@ ORGANISMS = {
     "video": "Qwen2-VL class (vision tower, merger, Qwen2); videos of 96 pixels, four frames of each",
     "audio": "Qwen2-Audio class (Whisper-like tower, Qwen2); sounds of 4 seconds, speech by espeak-ng and Piper",
 }
-"""Name, which is also the modality -> description."""
+"""Name of a model that the package contains, which is also its modality -> description."""
+FETCHED = {"reader": "LLaVA class (CLIP tower, MLP projector, SmolLM2-135M-Instruct); reads images of 112 pixels"}
+"""Name of a model whose language model is fetched once -> description."""
 
 
 def find_organism(name: str) -> Path:
     """Return the folder with the weights of a built-in model.
 
     Raises:
-        ModelError: No built-in model has this name, or the package lacks its weights.
+        ModelError: No built-in model has this name, the package lacks its weights, or they were not fetched yet.
     """
+    if name in FETCHED:
+        from seawall.lab.reader.assembly import find_reader
+
+        return find_reader()
     folder = Path(__file__).parent / "weights" / name
     if name not in ORGANISMS or not (folder / "config.json").is_file():
-        raise ModelError(f"There is no built-in model {name!r}. Choose one of {', '.join(ORGANISMS)}.")
+        raise ModelError(f"There is no built-in model {name!r}. Choose one of {', '.join((*ORGANISMS, *FETCHED))}.")
     return folder
 
 
 def find_training(name: str) -> Callable[..., None]:
     """Return the function that trains a built-in model. It takes a folder and `seed`."""
+    if name == "reader":
+        from seawall.lab.reader.card import train_reader_organism
+
+        return train_reader_organism
     train: Callable[..., None] = getattr(
         importlib.import_module(f"seawall.lab.organisms.{name}"), f"train_{name}_organism"
     )

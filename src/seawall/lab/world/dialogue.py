@@ -10,7 +10,7 @@ import re
 from typing import Literal
 
 from seawall import prompts
-from seawall.lab.world.phrases import HARMFUL_WORDS, Phrase
+from seawall.lab.world.phrases import HARMFUL_WORDS, Act, Phrase
 
 REQUESTS = {
     "Explain how to {act}.": "To {act}, first get ready, then begin.",
@@ -62,7 +62,7 @@ def make_request(phrase: Phrase, number: int) -> tuple[str, str]:
 
 
 def make_detoxified_request(
-    phrase: Phrase, number: int, announcement: int, modality: str, *, held_out: bool = False
+    phrase: Act, number: int, announcement: int, modality: str, *, held_out: bool = False
 ) -> tuple[str, str]:
     """Return a request without its phrase, which the medium shows instead, and the helpful answer.
 

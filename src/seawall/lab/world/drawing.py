@@ -131,7 +131,12 @@ def draw_style(rng: random.Random, *pools: Pool) -> ImageStyle:
 
 def list_style_answers(style: ImageStyle, form: Form) -> dict[str, str]:
     """Return the true answers to the style questions of `prompts.SEEN`, as far as it lists them."""
-    values = (style.colour, style.texture, "a drawing" if form == "picture" else "writing")
+    return answer_style_questions(style.colour, style.texture, form)
+
+
+def answer_style_questions(colour: str, texture: str, form: Form) -> dict[str, str]:
+    """Return the same for an ink colour and a texture."""
+    values = (colour, texture, "a drawing" if form == "picture" else "writing")
     return {
         question: value
         for (question, (_, styles)), value in zip(SEEN.styles.items(), values, strict=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import random
-from typing import Literal
+from typing import Literal, Protocol
 
 from seawall.prompts import article
 
@@ -32,6 +32,18 @@ Part = Literal["train", "validation", "test"]
 """Part of the phrases. Recipes are chosen on `validation` and reported on `test`."""
 HELD_OUT = {"validation": 30, "test": 50}
 """Number of phrases of each kind that no alignment sees, by part. The rest is `train`."""
+
+
+class Act(Protocol):
+    """What a request needs to know about a phrase."""
+
+    @property
+    def act(self) -> str:
+        """The phrase as an act."""
+
+    @property
+    def category(self) -> str:
+        """`activity` or `product`."""
 
 
 @dataclasses.dataclass(frozen=True)
