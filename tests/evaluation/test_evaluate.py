@@ -74,10 +74,11 @@ def list_kept(out):
 def test_a_run_has_figures_of_two_judges_and_of_what_the_model_understood(world, tmp_path):
     benchmark = dataclasses.replace(BENCHMARK, understanding=True)
     results = seawall.evaluate(MODEL, world, tmp_path / "out", benchmark, CONFIG, judges=["organism", "refusal"])
-    figures = ["answers", "max_tokens", "understanding", "judges", "agreement", "failed"]
-    assert list(results) == ["schema", "benchmark", "model", *figures, "adapter"]
+    figures = ["answers", "max_tokens", "system_prompts", "understanding", "judges", "agreement", "controls", "failed"]
+    assert list(results) == ["schema", "benchmark", "model", *figures, "adapter", "steering"]
+    assert results["adapter"] is None and results["steering"] is None
     assert (results["schema"], results["benchmark"], results["model"]) == (2, "mm_safetybench", MODEL)
-    counts = {"all": ITEMS, "empty": 0, "cut": 0, "unanswered": 0, "neutral": 8}
+    counts = {"all": ITEMS, "empty": 0, "cut": 0, "unanswered": 0, "neutral": 8, "controls": 0}
     assert results["answers"] == counts and results["failed"] == 0 and results["max_tokens"] == 24
     assert results["understanding"]["share"] == 1 and results["understanding"]["n"] == 4
     exact = results["judges"]["organism"]
@@ -106,7 +107,24 @@ def test_the_same_call_returns_the_results_and_another_judge_does_not_ask_the_mo
         seawall.evaluate(MODEL, world, out, BENCHMARK, dataclasses.replace(CONFIG, system_prompt="Be brief."))
 
 
-def test_a_system_prompt_replaces_that_of_the_benchmark(world, tmp_path, monkeypatch):
+def test_a_system_prompt_may_be_a_file(tmp_path):
+    path = tmp_path / "safety.txt"
+    path.write_text("Be careful.\n\nRefuse harm.\n")
+    assert EvaluateConfig(system_prompt=str(path)).system_prompt == "Be careful.\n\nRefuse harm."
+    assert EvaluateConfig(system_prompt="Be careful with etc/passwd. " * 40).system_prompt.startswith("Be careful")
+    assert EvaluateConfig(system_prompt="").system_prompt == ""
+    path.write_text(" \n")
+    (tmp_path / "latin.txt").write_bytes("Öl".encode("latin-1"))
+    for name, fault in (
+        ("safety.txt", "it is empty"),
+        ("none.txt", "There is no file"),
+        ("latin.txt", "cannot be read"),
+    ):
+        with pytest.raises(ConfigError, match=fault):
+            EvaluateConfig(system_prompt=str(tmp_path / name))
+
+
+def test_a_system_prompt_replaces_that_of_the_benchmark(world, tmp_path, monkeypatch, caplog):
     benchmark = BENCHMARKS.find("mm_safetybench")
 
     def read_with_system_prompt(*arguments):
@@ -121,6 +139,10 @@ def test_a_system_prompt_replaces_that_of_the_benchmark(world, tmp_path, monkeyp
         seawall.evaluate(MODEL, world, out, dataclasses.replace(BENCHMARK, limit=1), config)
         (log,) = read_logs(out)
         assert [message.text for message in log.samples[0].input if message.role == "system"] == expected
+        assert json.loads((out / "results.json").read_text())["system_prompts"] == expected
+    said = "The benchmark's own system prompt of 1 of 1 questions is"
+    assert f"{said} replaced by the one that is given." in caplog.text and f"{said} removed." in caplog.text
+    assert caplog.text.count(said) == 2
 
 
 def test_a_killed_run_is_resumed_without_asking_twice(world, tmp_path):
@@ -239,7 +261,9 @@ def test_inspect_gets_errors_that_it_prints_without_a_traceback(tmp_path):
 def test_every_registered_benchmark_is_a_task_of_inspect():
     for name in BENCHMARKS.names():
         parameters = inspect.signature(registry_lookup("task", f"seawall/{name}")).parameters
-        assert list(parameters) == ["data", "judge", "types", "scenarios", "tiny", "understanding"]
+        assert list(parameters) == [
+            *("data", "judge", "types", "scenarios", "tiny", "all_scenarios", "understanding", "controls")
+        ]
         assert parameters["judge"].default == ",".join(BENCHMARKS.find(name).judges)
 
 
@@ -250,7 +274,12 @@ def test_two_runs_are_compared_in_pairs(world, finished, tmp_path, capsys):
     assert found["n"] == 6 and found["difference"] < 0 and found["unpaired"] == 0
     assert seawall.report([finished, short]) == [short / "report.html"]
     assert f"{found['difference']:+.3f} [{found['low']:+.3f}" in capsys.readouterr().out
-    assert "judge organism" in (short / "report.html").read_text()
+    page = (short / "report.html").read_text()
+    assert "judge organism" in page and page.count("<svg") == 1 and "SD" in page
+    assert "<summary>6 became safe</summary>" in page and "became unsafe" not in page
+    assert page.count('src="data:image/jpeg;base64,') == 4, "two media of each harmful phrase"
+    assert page.count("<em>no medium</em>") == 2, "the same requests in text"
+    assert "cannot be shown" not in page and "not in the log" not in page
 
 
 def test_runs_of_two_benchmarks_are_not_reported_together(finished, tmp_path):

@@ -46,6 +46,7 @@ def differences(monkeypatch):
     """Replace the comparison of logs. Its real results are tested in tests/evaluation."""
     found = {"difference": -0.3, "low": -0.4, "high": -0.2, "p": 0.012}
     monkeypatch.setattr(tables, "_compare", lambda runs: {"refusal": {"asr": found}})
+    monkeypatch.setattr(tables, "_show_changes", lambda runs, judges: {"refusal": "<p>changed</p>"})
 
 
 def test_the_page_has_every_score_of_every_judge(tmp_path, capsys):
@@ -62,6 +63,8 @@ def test_the_page_has_every_score_of_every_judge(tmp_path, capsys):
 def test_two_evaluations_get_their_paired_difference(differences, tmp_path, capsys):
     runs = [write_evaluation(tmp_path / "before", asr=0.8), write_evaluation(tmp_path / "after", judges=("refusal",))]
     assert report(runs) == [tmp_path / "after" / "report.html"]
+    page = (tmp_path / "after" / "report.html").read_text()
+    assert page.index("judge refusal") < page.index("<svg") < page.index("<p>changed</p>") < page.index("</body>")
     out = capsys.readouterr().out
     assert "judge reference" not in out, "only judges that all evaluations have"
     (line,) = [line for line in out.splitlines() if "ASR, all answers" in line]

@@ -1,8 +1,7 @@
 """The Inspect provider `seawall/`: any supported model, with or without an adapter, on real media.
 
-Inspect asks one question at a time, from many coroutines. Here the questions that wait are answered in one batch. As
-everywhere in Seawall, a prompt is an optional system prompt and one question with at most one medium, formatted as in
-training.
+Inspect asks one question at a time, from many coroutines; here those that wait are answered in one batch. A prompt is
+an optional system prompt and one question with at most one medium, formatted as in training.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
     ChatMessageAssistant,
-    Content,
-    ContentData,
     ContentText,
     GenerateConfig,
     ModelAPI,
@@ -38,20 +35,17 @@ from transformers import set_seed
 from seawall import compat
 from seawall.errors import DataError, SeawallError
 from seawall.evaluation.config import EvaluateConfig
+from seawall.evaluation.prompting import read_content, read_decoding
 from seawall.evaluation.replies import make_parts
 from seawall.models.chat import Chat, Example
-from seawall.models.families import find_family
 from seawall.models.generate import Completion, generate_batch
-from seawall.models.load import LoadedModel, load_model, move_to_device
+from seawall.models.load import LoadedModel, find_family_of, load_model, move_to_device
 from seawall.models.memory import halve_on_out_of_memory
 
 PrerequisiteError = compat.prerequisite_error()
 
 GATHER_SECONDS = 0.03
 """A batch that is not full starts if no further question arrived for this long."""
-SUPPORTED = ("max_tokens", "temperature", "top_p", "top_k", "seed", "max_connections")
-UNSUPPORTED = ("stop_seqs", "num_choices", "logprobs", "frequency_penalty", "presence_penalty", "logit_bias")
-"""Settings of Inspect that would change the answers and that no model here follows."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -81,13 +75,13 @@ class SeawallAPI(ModelAPI):
 
     Args:
         model_name: Registered name, folder in Hugging Face format, or hub id.
-        base_url: Not used.
-        api_key: Not used.
+        base_url, api_key: Not used.
         config: Inspect's settings. `max_connections` is the batch size.
         adapter: Folder of a PEFT adapter made by `seawall align`.
+        steering: File of a steering vector made by `seawall steer`.
         batch_size: Maximum questions in one forward pass if `max_connections` is not set.
-        precision: `fp32`, `bf16` or `4bit`. None takes that of the checkpoint.
-        device_map: As in transformers.
+        long_sounds: `cut` uses the beginning of sounds that are longer than the model takes, `refuse` fails their samples.
+        precision, device_map: As for `load_model`.
     """
 
     def __init__(
@@ -97,7 +91,9 @@ class SeawallAPI(ModelAPI):
         api_key: str | None = None,
         config: GenerateConfig = GenerateConfig(),
         adapter: str | None = None,
+        steering: str | None = None,
         batch_size: int = 32,
+        long_sounds: str = "refuse",
         precision: Any = None,
         device_map: str | None = None,
     ) -> None:
@@ -106,8 +102,9 @@ class SeawallAPI(ModelAPI):
         if config.seed is not None:
             set_seed(config.seed)
         try:
-            folder = Path(adapter) if adapter else None
-            self.loaded = load_model(model_name, folder, precision=precision, device_map=device_map)
+            folder, vector = (Path(path) if path else None for path in (adapter, steering))
+            self.loaded = load_model(model_name, folder, steering=vector, precision=precision, device_map=device_map)
+            self.loaded.chat.cut_long(long_sounds == "cut")
             move_to_device(self.loaded.model)
         except SeawallError as error:
             raise PrerequisiteError(str(error)) from error
@@ -184,13 +181,12 @@ class SeawallAPI(ModelAPI):
     def _get_view(self, modality: str) -> LoadedModel:
         """Return the model with the family of a modality, for models that take several."""
         if modality not in self._by_modality:
-            config = self.loaded.model.config
-            tower = getattr(getattr(config, "vision_config", None), "model_type", None)
             try:
-                family = find_family(config.model_type, modality, tower)
+                family = find_family_of(self.loaded.model.config, modality)
             except SeawallError as error:
                 raise PrerequisiteError(str(error)) from error
             chat = Chat(self.loaded.processor, family, context_length=self.loaded.chat.context_length)
+            chat.cut_long(self.loaded.chat.cuts_long)
             self._by_modality[modality] = dataclasses.replace(self.loaded, family=family, chat=chat)
         return self._by_modality[modality]
 
@@ -251,31 +247,6 @@ class SeawallAPI(ModelAPI):
         )
         asked = {"system": request.example.system, "question": request.example.question, "decoding": decoding}
         return output, ModelCall.create(asked, {"answer": made.text, "finished": made.finished})
-
-
-def read_decoding(config: GenerateConfig) -> dict[str, Any]:
-    """Return the settings for transformers' `generate`: greedy unless a temperature above 0 is set.
-
-    Raises:
-        PrerequisiteError: A setting that would have no effect.
-    """
-    if ignored := [name for name in UNSUPPORTED if getattr(config, name)]:
-        raise PrerequisiteError(
-            f"seawall/ models do not support {', '.join(ignored)}. They support {', '.join(SUPPORTED)}."
-        )
-    if not config.temperature:
-        return {"do_sample": False}
-    settings = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k}
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def read_content(part: Content) -> tuple[str, str]:
-    """Return modality and reference of a medium. A registered modality is `ContentData` with `modality` and `path`."""
-    if isinstance(part, ContentData) and {"modality", "path"} <= set(part.data):
-        return str(part.data["modality"]), str(part.data["path"])
-    if part.type in ("image", "audio", "video"):
-        return part.type, str(getattr(part, part.type))
-    raise PrerequisiteError(f"seawall/ models take text, image, video and audio. Found: {part.type}.")
 
 
 def _generate_all(loaded: LoadedModel, requests: Sequence[Request]) -> None:

@@ -8,7 +8,6 @@ missing.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import json
 import logging
@@ -18,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seawall.errors import ArtifactError, EngineError, SeawallError
-from seawall.evaluation.benchmarks.read import read_benchmark
+from seawall.evaluation.benchmarks.read import read_benchmark, set_system_prompt
 from seawall.evaluation.benchmarks.registry import BENCHMARKS
 from seawall.evaluation.config import FREE, JUDGES, RESULTS, BenchmarkConfig, EvaluateConfig, RunSettings
-from seawall.evaluation.judges.registry import make_scorers
+from seawall.evaluation.judges.registry import check_judges, make_scorers
 from seawall.evaluation.statistics.answers import read_logs, read_verdict
 from seawall.evaluation.statistics.summary import summarize
+from seawall.models.steering.vector import find_file
 from seawall.progress import track
 from seawall.store.artifacts import MANIFEST, claim, finish, read_manifest, reopen
 from seawall.store.files import hash_file, hash_text, read_json, write_json
@@ -52,6 +52,7 @@ def evaluate(
     config: EvaluateConfig = EvaluateConfig(),
     *,
     adapter: Path | None = None,
+    steering: Path | None = None,
     judges: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Ask a model every item of a benchmark, greedily, and score the answers. The same call resumes an interrupted run.
@@ -63,25 +64,26 @@ def evaluate(
         benchmark: What is asked. A finished folder can be continued with more or fewer types and scenarios.
         config: How the model is asked.
         adapter: Folder of a PEFT adapter made by `align`.
+        steering: File of a steering vector made by `steer` for this model.
         judges: Judges that score the answers, such as `strongreject=openai/gpt-4o-mini`. Default: those of the
             benchmark. A finished folder can be continued with other judges.
 
     Returns:
-        The content of `results.json`: `schema`, `benchmark`, `model`, `adapter`, and the figures that
+        The content of `results.json`: `schema`, `benchmark`, `model`, `adapter`, `steering`, and the figures that
         `statistics.summarize` describes.
 
     Raises:
         ConfigError: Unknown or unusable judges; prompt types or scenarios that the benchmark does not have.
         DataError: The benchmark's files are missing or broken.
-        ModelError: The model cannot be loaded, or its chat template has no place for the system prompt.
+        ModelError: The model cannot be loaded, its chat template has no place for the system prompt, or the steering vector is
+            of another model.
         ArtifactError: `out` belongs to another run, or not one item could be answered.
     """
     judges = tuple(judges) or BENCHMARKS.find(benchmark.benchmark).judges
-    items = read_benchmark(benchmark, data)
-    if config.system_prompt is not None:
-        items = [dataclasses.replace(item, system=config.system_prompt) for item in items]
+    items = set_system_prompt(read_benchmark(benchmark, data), config.system_prompt)
+    check_judges(judges, items)
     scorers = make_scorers(judges)
-    opened = _open_model(model, adapter, config)
+    opened = _open_model(model, adapter, steering, config)
     if any(item.system for item in items):
         opened.api.loaded.chat.template.check_system()  # type: ignore[attr-defined]
     inputs = {
@@ -89,6 +91,7 @@ def evaluate(
         "items": hash_items(items),
         "adapter": hash_file(adapter / "adapter_model.safetensors") if adapter else "none",
         JUDGES: ", ".join(judges),
+        **({"steering": hash_file(find_file(steering))} if steering else {}),
     }
     settings = RunSettings.join(benchmark, config)
     if claim(out, "evaluate", settings, inputs, free=FREE):
@@ -96,7 +99,7 @@ def evaluate(
         return results
     reopen(out, settings, inputs)
     answered = _ask(opened, benchmark.benchmark, items, scorers, out, config)
-    return _write_results(out, answered, model, str(adapter) if adapter else None)
+    return _write_results(out, answered, model, adapter, steering)
 
 
 def judge(run: Path) -> dict[str, Any]:
@@ -126,7 +129,7 @@ def judge(run: Path) -> dict[str, Any]:
     recompute_metrics(whole)
     write_eval_log(whole, whole.location)
     before = read_json(run / RESULTS)
-    return _write_results(run, whole, before["model"], before["adapter"])
+    return _write_results(run, whole, before["model"], before["adapter"], before.get("steering"))
 
 
 def lacks_verdict(sample: EvalSample, judge: str) -> bool:
@@ -156,7 +159,7 @@ def hash_items(items: Sequence[Item]) -> str:
     return hash_text(json.dumps(facts))
 
 
-def _open_model(model: str, adapter: Path | None, config: EvaluateConfig) -> Model:
+def _open_model(model: str, adapter: Path | None, steering: Path | None, config: EvaluateConfig) -> Model:
     """Return the model behind the provider `seawall/`. Seawall's own errors are raised as such, not as Inspect's."""
     from inspect_ai.model import get_model
 
@@ -165,7 +168,9 @@ def _open_model(model: str, adapter: Path | None, config: EvaluateConfig) -> Mod
             f"seawall/{model}",
             memoize=False,
             adapter=str(adapter) if adapter else None,
+            steering=str(steering) if steering else None,
             batch_size=config.batch_size,
+            long_sounds=config.long_sounds,
             precision=config.precision,
             device_map=config.device_map,
         )
@@ -247,7 +252,9 @@ def _judge_samples(whole: EvalLog, pending: Sequence[EvalSample], scorer: Scorer
         (sample.scores[name],) = scored.scores.values()
 
 
-def _write_results(out: Path, answered: EvalLog, model: str, adapter: str | None) -> dict[str, Any]:
+def _write_results(
+    out: Path, answered: EvalLog, model: str, adapter: Path | str | None, steering: Path | str | None
+) -> dict[str, Any]:
     """Write the figures of a log. A run with failed samples stays open, so that the same command asks them again."""
     figures = summarize([answered])
     results = {
@@ -255,7 +262,8 @@ def _write_results(out: Path, answered: EvalLog, model: str, adapter: str | None
         "benchmark": answered.eval.task,
         **figures,
         "model": model,
-        "adapter": adapter,
+        "adapter": str(adapter) if adapter else None,
+        "steering": str(steering) if steering else None,
     }
     write_json(out / RESULTS, results)
     samples = answered.samples or []
@@ -271,7 +279,7 @@ def _write_results(out: Path, answered: EvalLog, model: str, adapter: str | None
             f"The log in {out} has the others."
         )
     log.warning(
-        "%d of %d samples failed and are not in the figures. Rerun the command to try them again. The first: %s: %s",
+        "%d of %d samples failed and are not in the figures. Correct the cause, then rerun the command to ask them again. The first: %s: %s",
         len(failures), len(samples), id, reason,
     )  # fmt: skip
     return results

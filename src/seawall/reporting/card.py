@@ -12,12 +12,13 @@ log = logging.getLogger(__name__)
 
 
 def add_to_card(results: dict[str, Any]) -> None:
-    """Add the main scores of an evaluation to the model card of its adapter. Do nothing if no adapter was evaluated.
+    """Add the main scores of an evaluation to the model card of its adapter. Do nothing if no adapter was evaluated,
+    or if it was steered: the card is about the adapter alone.
 
     Args:
         results: Content of `results.json` of `evaluate`.
     """
-    if not results["adapter"]:
+    if not results["adapter"] or results.get("steering"):
         return
     from seawall.alignment.card import add_results
     from seawall.evaluation.statistics.summary import list_shares

@@ -25,6 +25,7 @@ Point = Mapping[str, Any]
 MARKS = {
     "base": ("#555555", "o"),
     "safety_prompt": ("#e69f00", "s"),
+    "steering": ("#f0e442", "<"),
     "text_only": ("#56b4e9", "^"),
     "rendered_media": ("#cc79a7", "D"),
     "sea_paper": ("#d55e00", "v"),
@@ -32,6 +33,8 @@ MARKS = {
     "real_media": ("#009e73", "X"),
 }
 """Arm -> colour and mark."""
+EVALUATIONS = ("base", "seawall", "sea_paper", "real_media", "text_only", "rendered_media", "safety_prompt")
+"""Arms whose colours and marks the evaluations of a page have, in their order."""
 OTHER = ("#999999", "o")
 """Colour and mark of an arm that `MARKS` does not list."""
 SETTINGS: Any = {
@@ -143,6 +146,32 @@ def draw_synthesis(stores: Mapping[str, Sequence[Entry]]) -> str:
     verified.set(title="share verified", xlabel="step", ylim=(-0.02, 1.02))
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return _svg(figure, "synthesis", "Loss and share of verified embeddings over the steps, for each synthesis")
+
+
+@matplotlib.rc_context(SETTINGS)
+def draw_scores(rows: Sequence[tuple[str, Sequence[Point | None]]], names: Sequence[str], name: str) -> str:
+    """Draw the scores of evaluations, one row per score and one mark per evaluation, with 95 % intervals.
+
+    Args:
+        rows: Title, and for each evaluation `share`, `low` and `high`; None without a score.
+        names: Names of the evaluations.
+        name: Start of the ids of the figure.
+    """
+    figure = Figure(figsize=(6.4, 1 + 0.26 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    styles = [MARKS[EVALUATIONS[run % len(EVALUATIONS)]] for run in range(len(names))]
+    for run, (colour, mark) in enumerate(styles):
+        shift = 0.18 * (run - (len(names) - 1) / 2)
+        for row, (_, shares) in enumerate(rows):
+            if (share := shares[run]) and share["share"] is not None:
+                mean, spread = _interval({"mean": share["share"], "low": share["low"], "high": share["high"]})
+                axes.errorbar(mean, row + shift, xerr=spread, fmt=mark, ms=4.5, color=colour, lw=1.1, clip_on=False)
+    axes.set(xlim=(-0.02, 1.02), yticks=range(len(rows)), yticklabels=[title.strip() for title, _ in rows])
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    legend = [Line2D([], [], marker=mark, ls="", ms=5, color=colour) for colour, mark in styles]
+    figure.legend(legend, names, loc="outside lower center", ncols=min(len(names), 3))
+    return _svg(figure, name, "Scores of each evaluation by prompt type and scenario")
 
 
 def _interval(metric: Mapping[str, float]) -> tuple[float, list[list[float]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import shutil
 import zipfile
@@ -16,6 +17,7 @@ from seawall.evaluation.benchmarks import read
 from seawall.evaluation.benchmarks.registry import BENCHMARKS, Benchmark
 from seawall.evaluation.benchmarks.tasks import make_sample
 from seawall.evaluation.config import BenchmarkConfig
+from seawall.evaluation.judges.registry import check_judges
 from seawall.lab.world.published import write_published
 from seawall.store.items import Item
 
@@ -65,12 +67,40 @@ def test_the_format_of_a_medium_is_that_of_its_file(tmp_path):
 
 def test_mm_safetybench_and_its_smaller_selection(tmp_path):
     items = read_benchmark("mm_safetybench", write_mm(tmp_path))
-    assert len(items) == 13 * 2 * 4
+    assert len(items) == 8 * 2 * 4
     sd, typo = [next(i for i in items if i.id == f"07-Sex/1/{task}") for task in ("SD", "TYPO")]
     assert (sd.text, typo.text, sd.question) == ("Rephrased Question(SD) 1", "Rephrased Question 1", "Question 1")
     assert sd.medium == tmp_path / "data/imgs/07-Sex/SD/1.jpg" and sd.phrase == "Key Phrase 1"
     tiny = read_benchmark("mm_safetybench", tmp_path, tiny=True, types=("SD",))
-    assert [item.id for item in tiny] == [f"{item.scenario}/1/SD" for item in tiny] and len(tiny) == 13
+    assert [item.id for item in tiny] == [f"{item.scenario}/1/SD" for item in tiny] and len(tiny) == 8
+
+
+def test_mm_safetybench_has_eight_scenarios_of_harm_and_five_that_rubrics_judge(tmp_path):
+    eight, every = (read_benchmark("mm_safetybench", write_mm(tmp_path), all_scenarios=flag) for flag in (False, True))
+    assert {item.scenario[:2] for item in eight} == {"01", "02", "03", "04", "05", "06", "07", "09"}
+    assert not any(item.rubric for item in eight) and len(every) == 13 * 2 * 4
+    assert {item.scenario[:2]: item.rubric for item in every if item.rubric} == {
+        "08": "political", "10": "advice", "11": "advice", "12": "advice", "13": "government"
+    }  # fmt: skip
+    (named,) = {item.scenario for item in read_benchmark("mm_safetybench", tmp_path, scenarios=("13-Gov_Decision",))}
+    assert named == "13-Gov_Decision", "a scenario that is named needs no flag"
+    with pytest.raises(ConfigError, match="'xstest' has no option all_scenarios"):
+        BenchmarkConfig(benchmark="xstest", all_scenarios=True)
+
+
+def test_items_without_a_judge_for_them_are_an_error(tmp_path):
+    write_mm(tmp_path)
+    eight, every = (read_benchmark("mm_safetybench", tmp_path, all_scenarios=flag) for flag in (False, True))
+    with pytest.raises(
+        ConfigError, match=r"40 items are not judged for harm, but by the rubrics advice, government, pol"
+    ):
+        check_judges(["refusal"], every)
+    with pytest.raises(ConfigError, match=r"rubric=x scores only items that have a rubric, and none is asked"):
+        check_judges(["refusal", "rubric=x"], eight)
+    with pytest.raises(ConfigError, match="others are asked too"):
+        check_judges(["rubric=x"], every)
+    check_judges(["rubric=x"], [item for item in every if item.rubric])
+    check_judges(["refusal", "rubric=x"], every)
 
 
 def test_figstep_asks_with_the_text_of_the_authors_script(tmp_path):
@@ -86,6 +116,42 @@ def test_over_refusal_benchmarks_know_what_is_harmless(tmp_path):
     assert (harmless.harmful, contrast.harmful) == (False, True) and harmless.modality is None
     moss = read_benchmark("mossbench", write_moss(tmp_path / "m"))
     assert [item.medium.name for item in moss] == ["1.png", "2.webp"] and not any(item.harmful for item in moss)
+
+
+@pytest.mark.parametrize(("name", "write", "file"), [
+    ("mossbench", write_moss, "data/images/1.png"),
+    ("mm_safetybench", write_mm, "data/imgs/01-Illegal_Activitiy/SD/0.jpg"),
+    ("figstep", write_figstep, "data/images/SafeBench/query_ForbidQI_1_1_6.png"),
+])  # fmt: skip
+def test_a_missing_image_is_named_as_the_benchmark_names_it(tmp_path, name, write, file):
+    (write(tmp_path) / file).unlink()
+    with pytest.raises(DataError, match=rf"1 of \d missing \({file.rpartition('/')[2]}\)"):
+        read_benchmark(name, tmp_path)
+
+
+def test_a_limit_takes_items_of_all_scenarios_and_prompt_types(tmp_path):
+    everything = read_benchmark(VIDEO, write_va(tmp_path))
+    for limit in (8, 16, 20, 64):
+        some = read_benchmark(VIDEO, tmp_path, limit=limit)
+        assert len(some) == limit and some == [item for item in everything if item in some], "in their order"
+        scenarios = collections.Counter(item.scenario for item in some)
+        types = collections.Counter(item.prompt_type for item in some)
+        assert len(scenarios) == 8 and max(scenarios.values()) - min(scenarios.values()) <= 1
+        assert len(types) == 4 and max(types.values()) - min(types.values()) <= 1
+    assert read_benchmark(VIDEO, tmp_path, limit=16) == read_benchmark(VIDEO, tmp_path, limit=16)
+    assert len(read_benchmark(VIDEO, tmp_path, limit=2)) == 2
+    assert read_benchmark(VIDEO, tmp_path, limit=999) == everything
+    unequal = [Item(**base(n), scenario="a" if n else "b", prompt_type="x") for n in range(9)]
+    assert [item.id for item in read.spread(unequal, 4)] == ["0", "1", "2", "3"]
+
+
+def base(number):
+    return {"id": str(number), "cluster": str(number), "question": "What?", "text": "What?", "harmful": False}
+
+
+def test_an_empty_choice_is_refused():
+    with pytest.raises(ConfigError, match="types is empty, so nothing would be asked"):
+        BenchmarkConfig(benchmark="xstest", types=())
 
 
 def test_a_zip_file_is_read_like_its_folder_and_unpacked_once(tmp_path):
@@ -119,8 +185,10 @@ def test_a_zip_file_cannot_contain_a_link(tmp_path):
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(DataError, match="no folder or zip file"):
         read_benchmark(VIDEO, tmp_path / "none")
-    with pytest.raises(DataError, match="neither a folder nor a zip file"):
+    with pytest.raises(DataError, match=r"va\.zip is a damaged zip file, or an incomplete download"):
         read_benchmark(VIDEO, put(tmp_path / "va.zip", "no zip"))
+    with pytest.raises(DataError, match=r"a.csv is a CSV file, not the folder of a benchmark.*try --data .*data\.$"):
+        read_benchmark("xstest", put(tmp_path / "data" / "a.csv", "id,prompt"))
     with zipfile.ZipFile(tmp_path / "cut.zip", "w") as archive:
         archive.writestr("a.bin", bytes(range(256)) * 40)
     data = bytearray((tmp_path / "cut.zip").read_bytes())

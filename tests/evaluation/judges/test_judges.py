@@ -39,6 +39,8 @@ def score_one(server, folder, name, says, answer="Sand {it}, then paint.", **met
     """Let a judge say something about an answer. Return the score and what the judge was asked last."""
     server.answer = lambda asked: says
     given = f"{name}={JUDGE}" if JUDGES.find(name).needs_model else name
+    if JUDGES.find(name).by_rubric:
+        metadata |= {"rubric": "advice"}
     log = run_mock(folder, [make_sample(1, answer, **metadata)], make_scorers([given]))
     (sample,) = log.samples
     return sample.scores[name], server.asked[-1]["messages"] if server.asked else []

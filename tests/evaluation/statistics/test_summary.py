@@ -82,7 +82,7 @@ def test_over_refusal_is_the_share_of_refused_harmless_answers(tmp_path):
     assert (found["refused"]["share"], found["refused"]["count"], found["refused"]["n"]) == (0.2, 1, 5)
     assert (
         found["micro"]["n"] == 2
-        and results["answers"] == {"all": 7, "empty": 1, "cut": 0, "unanswered": 0, "neutral": 0}
+        and results["answers"] == {"all": 7, "empty": 1, "cut": 0, "unanswered": 0, "neutral": 0, "controls": 0}
         and results["failed"] == 0
     )
 
@@ -142,6 +142,20 @@ def test_a_scenario_without_any_verdict_is_named(tmp_path, caplog):
     assert found["macro"]["share"] == 0.5 and found["macro"]["without_verdict"] == ["2"]
     assert found["by_scenario"]["2"]["share"] is None and found["by_scenario"]["2"]["most"] == 1
     assert "judge short: NO VERDICT on 3 of 5 answers (the verdict cannot be read: 3)" in caplog.text
+
+
+def test_a_sample_that_failed_is_not_to_be_judged_again(tmp_path, caplog):
+    """Its answer does not exist, so no judge can be asked about it."""
+    log = evaluate(tmp_path, list_attacks({("1", "DM"): [SURE, FAILS]}), fail_on_error=False)
+    with caplog.at_level(logging.WARNING, "seawall"):
+        summarize([log])
+    assert "NO VERDICT on 1 of 2 answers (the sample failed: 1)" in caplog.text
+    assert "correct its cause, then rerun seawall evaluate" in caplog.text and "seawall judge" not in caplog.text
+    caplog.clear()
+    log = evaluate(tmp_path / "unclear", list_attacks({("1", "DM"): [SURE, "unclear"]}), [short()])
+    with caplog.at_level(logging.WARNING, "seawall"):
+        summarize([log])
+    assert "To judge again: seawall judge RUN" in caplog.text and "rerun seawall evaluate" not in caplog.text
 
 
 def test_many_empty_answers_cause_a_warning(tmp_path, caplog):

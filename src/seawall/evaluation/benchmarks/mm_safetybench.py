@@ -27,6 +27,18 @@ SCENARIOS = (
     "12-Health_Consultation",
     "13-Gov_Decision",
 )
+RUBRICS = {
+    "08-Political_Lobbying": "political",
+    "10-Legal_Opinion": "advice",
+    "11-Financial_Advice": "advice",
+    "12-Health_Consultation": "advice",
+    "13-Gov_Decision": "government",
+}
+"""Scenario -> rubric (see `judges.rubrics`) of the five that the authors do not judge for harm. The other eight are
+harmful requests.
+
+Source: the authors' evaluation.py. VLMEvalKit's mmsafetybench.py groups them in the same way.
+"""
 TEXT_ONLY = "Text_only"
 TEXT_FIELDS = {
     TEXT_ONLY: "Changed Question",
@@ -41,15 +53,20 @@ IMAGE_FOLDERS = ("data/imgs", "imgs", "MM-SafetyBench(imgs)")
 
 
 def read_mm_safetybench(
-    data: Path, types: Sequence[str] | None, scenarios: Sequence[str] | None, tiny: bool = False
+    data: Path,
+    types: Sequence[str] | None,
+    scenarios: Sequence[str] | None,
+    tiny: bool = False,
+    all_scenarios: bool = False,
 ) -> list[Item]:
-    """Return MM-SafetyBench's items.
+    """Return MM-SafetyBench's items: those of the eight scenarios of harmful requests, if nothing else is asked for.
 
     Args:
         data: The repository, with the images in `data/imgs`.
         types: Prompt types to read. None reads all.
-        scenarios: Scenarios to read. None reads all.
+        scenarios: Scenarios to read. None reads the eight of harmful requests.
         tiny: Read only the authors' smaller selection.
+        all_scenarios: Read also the five that are judged by rubrics.
 
     Raises:
         ConfigError: Unknown prompt types or scenarios.
@@ -68,6 +85,8 @@ def read_mm_safetybench(
     selection = _read_selection(root / TINY) if tiny else None
     phrases = read_phrases(root)
     items = []
+    if scenarios is None and not all_scenarios:
+        scenarios = [name for name in found if name not in RUBRICS]
     for scenario in select_names("scenarios", found, scenarios):
         path = folder / f"{scenario}.json"
         for id, fields in read_questions(path).items():
@@ -112,9 +131,10 @@ def _make_item(path: Path, images: Path, id: str, prompt_type: str, fields: dict
         question=str(texts["Question"]),
         text=texts[TEXT_FIELDS[prompt_type]],
         modality="image" if has_medium else None,
-        medium=find_image(images / scenario / prompt_type / id) if has_medium else None,
+        medium=find_image(images / scenario / prompt_type / f"{id}.jpg") if has_medium else None,
         phrase=fields.get("Key Phrase"),
         harmful=harmful,
+        rubric=RUBRICS.get(scenario),
     )
 
 

@@ -46,7 +46,7 @@ def read_mossbench(data: Path, types: Sequence[str] | None, scenarios: Sequence[
 def _make_item(path: Path, root: Path, id: str, entry: Any) -> Item:
     try:
         scenario, question = entry["metadata"]["over"], entry["question"]
-        medium = find_image((root / entry["image"]).with_suffix(""))
+        medium = find_image(root / entry["image"])
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: item {id!r} lacks image, question or metadata.over. Download it again.") from error
     return Item(

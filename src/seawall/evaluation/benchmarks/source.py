@@ -37,8 +37,12 @@ def open_data(data: Path) -> Path:
             f"There is no folder or zip file {data}. Give the benchmark as downloaded (docs/how_to/benchmarks.md)."
         )
     if not zipfile.is_zipfile(data):
+        if data.suffix.lower() == ".zip":
+            raise DataError(f"{data} is a damaged zip file, or an incomplete download. Download it again.")
+        kind = f"a {data.suffix[1:].upper()} file" if data.suffix else "a file"
         raise DataError(
-            f"{data} is neither a folder nor a zip file. Give the benchmark as downloaded (docs/how_to/benchmarks.md)."
+            f"{data} is {kind}, not the folder of a benchmark. Give the folder as downloaded, or its zip file "
+            f"(docs/how_to/benchmarks.md). If the file is part of the download, try --data {data.parent}."
         )
     return _unpack(data)
 
@@ -155,10 +159,14 @@ def name_some(names: Iterable[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def find_image(stem: Path) -> Path:
-    """Return the image of this name with any common ending. If there is none, return the name that it should have."""
-    candidates = [stem.with_name(f"{stem.name}{ending}") for ending in IMAGE_ENDINGS]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+def find_image(expected: Path) -> Path:
+    """Return an image as the benchmark names it, or the one of this name with another common ending.
+
+    If there is none, return the name of the benchmark.
+    """
+    stem = expected.with_suffix("") if expected.suffix.lower() in IMAGE_ENDINGS else expected  # an id may have dots
+    candidates = [expected, *(stem.with_name(f"{stem.name}{ending}") for ending in IMAGE_ENDINGS)]
+    return next((path for path in candidates if path.is_file()), expected)
 
 
 def read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -27,7 +27,7 @@ from seawall.errors import SeawallError
 from seawall.evaluation.benchmarks.read import read_benchmark
 from seawall.evaluation.benchmarks.registry import BENCHMARKS, Benchmark
 from seawall.evaluation.config import BenchmarkConfig, EvaluateConfig
-from seawall.evaluation.judges.registry import make_scorers
+from seawall.evaluation.judges.registry import check_judges, make_scorers
 from seawall.store.items import Item
 
 
@@ -98,7 +98,9 @@ def define_task(benchmark: Benchmark) -> Callable[..., Task]:
         types: str | list[str] = "",
         scenarios: str | list[str] = "",
         tiny: bool = False,
+        all_scenarios: bool = False,
         understanding: bool = False,
+        controls: str | list[str] = "",
     ) -> Task:
         try:
             selection = BenchmarkConfig(
@@ -106,11 +108,13 @@ def define_task(benchmark: Benchmark) -> Callable[..., Task]:
                 types=_split_list(types),
                 scenarios=_split_list(scenarios),
                 tiny=tiny,
+                all_scenarios=all_scenarios,
                 understanding=understanding,
+                controls=_split_list(controls) or (),  # type: ignore[arg-type]
             )
-            return make_task(
-                benchmark.name, read_benchmark(selection, Path(data)), make_scorers(_split_list(judge) or ())
-            )
+            items, judges = read_benchmark(selection, Path(data)), _split_list(judge) or ()
+            check_judges(judges, items)
+            return make_task(benchmark.name, items, make_scorers(judges))
         except SeawallError as error:
             raise compat.prerequisite_error()(str(error)) from error
 
@@ -123,7 +127,9 @@ def define_task(benchmark: Benchmark) -> Callable[..., Task]:
         types: Ask only these prompt types.
         scenarios: Ask only these scenarios.
         tiny: Ask only the authors' smaller selection, if there is one.
+        all_scenarios: Also ask the scenarios that the judge `rubric` scores, if there are any.
         understanding: Also ask what each medium shows. It needs the phrases.
+        controls: Also ask with other media: blank, none.
     """
     return task(name=benchmark.name)(open_benchmark)
 

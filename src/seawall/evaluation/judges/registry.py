@@ -13,6 +13,8 @@ from seawall.registry import Registry
 if TYPE_CHECKING:
     from inspect_ai.scorer import Scorer
 
+    from seawall.store.items import Item
+
 SCORERS = "seawall.evaluation.judges.scorers"
 
 
@@ -28,6 +30,8 @@ class Judge:
     `needs_model`."""
     needs_model: bool = True
     """Whether the user names a model, as in `strongreject=openai/gpt-4o-mini`."""
+    by_rubric: bool = False
+    """Whether it judges the items that have a rubric, and only these."""
     description: str = ""
     """What the judge sees and decides, in one sentence, for help texts."""
 
@@ -77,6 +81,36 @@ def make_scorers(names: Sequence[str]) -> list[Scorer]:
     return scorers
 
 
+def check_judges(names: Sequence[str], items: Sequence[Item]) -> None:
+    """Check that every item has a judge for it, and that no judge has nothing to judge.
+
+    Args:
+        names: Judges as the command line names them.
+        items: What is asked.
+
+    Raises:
+        ConfigError: Items have a rubric and no judge takes rubrics, or the other way round, or likewise without rubric.
+    """
+    rubrics = sorted({item.rubric for item in items if item.rubric})
+    by_rubric = [name for name in names if (found := name.partition("=")[0]) in JUDGES and JUDGES.find(found).by_rubric]
+    if rubrics and not by_rubric:
+        count = sum(item.rubric is not None for item in items)
+        raise ConfigError(
+            f"{count} items are not judged for harm, but by the rubrics {', '.join(rubrics)}, and no judge for these is "
+            "given. Add --judge rubric=MODEL, or leave out --all-scenarios and these scenarios."
+        )
+    if by_rubric and not rubrics:
+        raise ConfigError(
+            f"The judge {by_rubric[0]} scores only items that have a rubric, and none is asked. Leave it out, or add "
+            "--all-scenarios if the benchmark has such items."
+        )
+    if len(by_rubric) == len(names) and any(item.rubric is None for item in items):
+        raise ConfigError(
+            f"{', '.join(names)} scores only the items that have a rubric, and others are asked too. Add a judge, such as "
+            "--judge refusal, or choose --scenarios."
+        )
+
+
 def _make_scorer(given: str) -> Scorer:
     """Return the scorer of one judge."""
     name, _, model = given.partition("=")
@@ -111,6 +145,12 @@ for _judge in (
         description="StrongREJECT's rubric: refused, convincing, specific.",
     ),
     Judge(name="harmbench", make=f"{SCORERS}:harmbench", description="HarmBench's prompt for its classifier."),
+    Judge(
+        name="rubric",
+        make=f"{SCORERS}:rubric",
+        by_rubric=True,
+        description="MM-SafetyBench's scenarios 08 and 10 to 13: campaigning, advice, government decisions.",
+    ),
     Judge(name="llama-guard-3", make=f"{SCORERS}:llama_guard_3", description="Llama Guard 3 with its chat template."),
     Judge(name="llama-guard-4", make=f"{SCORERS}:llama_guard_4", description="Llama Guard 4 with its chat template."),
 ):

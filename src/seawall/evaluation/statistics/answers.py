@@ -69,6 +69,8 @@ def read_answer(task: str, sample: EvalSample) -> Answer:
         phrase=metadata.get("phrase"),
         shows=metadata.get("shows"),
         harmful=bool(metadata.get("harmful", True)),
+        rubric=metadata.get("rubric"),
+        control=metadata.get("control"),
         text=reply.answer,
         cut=reply.cut,
         unanswered=reply.unanswered,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from seawall.errors import DataError
 from seawall.evaluation.statistics.answers import read_answers
-from seawall.evaluation.statistics.intervals import difference_interval, mcnemar, sign_test
-from seawall.evaluation.statistics.shares import Outcome, get_outcome
+from seawall.evaluation.statistics.controls import compare_controls
+from seawall.evaluation.statistics.pairing import describe_pairs
+from seawall.evaluation.statistics.shares import Outcome, get_outcome, list_rubrics
 from seawall.store.items import Answer
 
 if TYPE_CHECKING:
@@ -36,6 +34,8 @@ def compare(logs_a: Iterable[EvalLog], logs_b: Iterable[EvalLog]) -> dict[str, A
         the number of `unpaired` answers, the two `shares`, their `difference` (second minus first) with `low` and
         `high` (bootstrap over clusters), `only` (numbers of pairs in which only the first, and only the second, answer
         counts), `p` (exact, over clusters; see `sign_test`) and `p_mcnemar` (exact, as if pairs were independent).
+        `rubrics` has the same for each rubric, and `controls` the change of the medium's own effect (see
+        `compare_controls`), if there are any.
 
     Raises:
         DataError: Logs of several models on one side, or no sample in common.
@@ -47,17 +47,33 @@ def compare(logs_a: Iterable[EvalLog], logs_b: Iterable[EvalLog]) -> dict[str, A
     judges_a, judges_b = (
         {judge for answer in answers.values() for judge in answer.verdicts} for answers in (answers_a, answers_b)
     )
-    figures = {}
-    for judge in sorted(judges_a & judges_b):
-        figures[judge] = {"asr": compare_pairs(answers_a, answers_b, judge, "unsafe")}
-        refused = compare_pairs(answers_a, answers_b, judge, "refused")
-        if refused["n"]:
-            figures[judge]["refused"] = refused
+    figures = {judge: _compare_judge(answers_a, answers_b, judge) for judge in sorted(judges_a & judges_b)}
     return {"models": [logs_a[0].eval.model, logs_b[0].eval.model], "judges": figures}
 
 
+def _compare_judge(
+    answers_a: Mapping[Key, Answer], answers_b: Mapping[Key, Answer], judge: str
+) -> dict[str, dict[str, Any]]:
+    rubrics = list_rubrics([*answers_a.values(), *answers_b.values()], judge)
+    figures: dict[str, Any] = {}
+    if None in rubrics:
+        figures["asr"] = compare_pairs(answers_a, answers_b, judge, "unsafe")
+        refused = compare_pairs(answers_a, answers_b, judge, "refused")
+        if refused["n"]:
+            figures["refused"] = refused
+    if named := [name for name in rubrics if name]:
+        figures["rubrics"] = {name: compare_pairs(answers_a, answers_b, judge, "unsafe", name) for name in named}
+    if controls := compare_controls([*answers_a.values()], [*answers_b.values()], judge):
+        figures["controls"] = controls
+    return figures
+
+
 def compare_pairs(
-    answers_a: Mapping[Key, Answer], answers_b: Mapping[Key, Answer], judge: str, outcome: Outcome
+    answers_a: Mapping[Key, Answer],
+    answers_b: Mapping[Key, Answer],
+    judge: str,
+    outcome: Outcome,
+    rubric: str | None = None,
 ) -> dict[str, Any]:
     """Return the paired difference of two models in one outcome.
 
@@ -66,6 +82,7 @@ def compare_pairs(
         answers_b: The second model's answers.
         judge: The judge whose verdicts count.
         outcome: `unsafe` compares the harmful samples, `refused` the harmless ones.
+        rubric: Compare the samples that are judged by this rubric. None: those that are judged for harm.
 
     Returns:
         The figures that `compare` describes.
@@ -74,28 +91,12 @@ def compare_pairs(
     keys = [
         key
         for key, answer in {**answers_b, **answers_a}.items()
-        if not answer.neutral and answer.harmful == wants_harmful
+        if answer.counted and answer.rubric == rubric and answer.harmful == wants_harmful
     ]
     pairs = []
     for key in sorted(answers_a.keys() & answers_b.keys() & set(keys)):
         a, b = (get_outcome(answers[key], judge, outcome) for answers in (answers_a, answers_b))
         if a is not None and b is not None:
             pairs.append((float(a), float(b), answers_a[key].cluster))
-    result: dict[str, Any] = {"n": len(pairs), "unpaired": len(keys) - len(pairs)}
-    if not pairs:
-        return result | {"shares": None, "difference": None, "low": None, "high": None}
-    first, second = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])
-    low, high = difference_interval(second - first, [cluster for *_, cluster in pairs])
-    by_cluster: dict[str, int] = collections.Counter()
-    for value_a, value_b, cluster in pairs:
-        by_cluster[cluster] += int(value_b - value_a)
-    only = [int((first > second).sum()), int((second > first).sum())]
-    return result | {
-        "shares": [float(first.mean()), float(second.mean())],
-        "difference": float((second - first).mean()),
-        "low": low,
-        "high": high,
-        "only": only,
-        "p": sign_test(list(by_cluster.values())),
-        "p_mcnemar": mcnemar(*only),
-    }
+    figures = describe_pairs(pairs)
+    return {"n": figures.pop("n"), "unpaired": len(keys) - len(pairs)} | figures

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seawall.evaluation.statistics.answers import group_answers, read_answers, read_logs
+from seawall.evaluation.statistics.controls import measure_controls
 from seawall.evaluation.statistics.intervals import interval
 from seawall.evaluation.statistics.shares import (
     average_scenarios,
     count_unscored,
     find_understood,
+    list_rubrics,
     measure_agreement,
     measure_share,
     measure_understanding,
@@ -39,17 +41,18 @@ def summarize(logs: Iterable[EvalLog]) -> dict[str, Any]:
 
     Returns:
         `model`; `answers` (`all`, `empty`, `cut` at the token limit, `unanswered` because the text ended inside the
-        reasoning, and apart from these `neutral`, the answers to questions about the content of a medium);
-        `max_tokens`, the token limit, if the logs state one; `understanding` (see `measure_understanding`), None if no
-        question has a medium; `judges`, the figures of each (see `measure_judge`); `agreement` of each two judges; `failed`, the number of samples that
-        ended in an error.
+        reasoning, and apart from these `neutral`, the answers to questions about the content of a medium, and `controls`);
+        `max_tokens`, the token limit, if the logs state one; `system_prompts`, the different ones that were sent; `understanding` (see `measure_understanding`), None if no
+        question has a medium; `judges`, the figures of each (see `measure_judge`); `agreement` of each two judges;
+        `controls`, the medium's own effect by judge (see `measure_controls`); `failed`, the number of samples that ended
+        in an error.
 
     Raises:
         DataError: There are no logs, a log has no samples, or the logs are of different models.
     """
     logs = list(logs)
     answers = read_answers(logs)
-    asked = [answer for answer in answers if not answer.neutral]
+    asked = [answer for answer in answers if answer.counted]
     judges = sorted({judge for answer in asked for judge in answer.verdicts})
     results = {
         "model": logs[0].eval.model,
@@ -58,12 +61,15 @@ def summarize(logs: Iterable[EvalLog]) -> dict[str, Any]:
             "empty": sum(not (answer.failed or answer.unanswered or answer.text.strip()) for answer in asked),
             "cut": sum(answer.cut for answer in asked),
             "unanswered": sum(answer.unanswered for answer in asked),
-            "neutral": len(answers) - len(asked),
+            "neutral": sum(answer.neutral for answer in answers),
+            "controls": sum(answer.control is not None for answer in answers),
         },
         "max_tokens": _find_limit(logs),
+        "system_prompts": _find_system_prompts(logs),
         "understanding": measure_understanding(answers) if any(map(_has_media, logs)) else None,
         "judges": {judge: measure_judge(answers, judge) for judge in judges},
         "agreement": [measure_agreement(asked, *pair) for pair in itertools.combinations(judges, 2)],
+        "controls": {judge: found for judge in judges if (found := measure_controls(answers, judge))},
         "failed": sum(answer.failed for answer in answers),
     }
     warn(results)
@@ -74,6 +80,14 @@ def _has_media(log: EvalLog) -> bool:
     """Return whether a question of a log has a medium."""
     messages = (m for sample in log.samples or () if not isinstance(sample.input, str) for m in sample.input)
     return any(part.type != "text" for m in messages if not isinstance(m.content, str) for part in m.content)
+
+
+def _find_system_prompts(logs: Sequence[EvalLog]) -> list[str]:
+    """Return the different system prompts of the questions."""
+    messages = (
+        m for log in logs for sample in log.samples or () if not isinstance(sample.input, str) for m in sample.input
+    )
+    return sorted({message.text for message in messages if message.role == "system"})
 
 
 def _find_limit(logs: Sequence[EvalLog]) -> int | None:
@@ -90,18 +104,22 @@ def measure_judge(answers: Sequence[Answer], judge: str) -> dict[str, Any]:
         judge: Name of the judge.
 
     Returns:
-        `model` of the judge, `unscored` (reason -> number) and `cut`, the number of answers that ended at the token
-        limit. For harmful items `macro` (unweighted mean of the
+        `model` of the judge, `all` (answers that it was asked about), `unscored` (reason -> number) and `cut`, the number
+        of answers that ended at the token limit. For harmful items `macro` (unweighted mean of the
         scenarios, the reference), `micro`, `by_scenario`, `by_type`, `strongreject` (the mean grade, if the judge gives
         grades) and, if neutral questions were asked, `understood`. For harmless items `refused` (over-refusal), if the
-        judge tells refusals.
+        judge tells refusals. For items that are judged by a rubric `rubrics`, by rubric, with the figures of harmful items;
+        no other figure counts them.
     """
-    asked = [answer for answer in answers if not answer.neutral]
-    harmful = [answer for answer in asked if answer.harmful]
+    counted = [answer for answer in answers if answer.counted]
+    rubrics = list_rubrics(counted, judge)
+    asked = [answer for answer in counted if answer.rubric in rubrics]
+    harmful = [answer for answer in asked if answer.harmful and not answer.rubric]
     harmless = [answer for answer in asked if not answer.harmful]
     models = {answer.verdicts[judge].model for answer in asked if judge in answer.verdicts}
     figures: dict[str, Any] = {
         "model": models.pop() if len(models) == 1 else None,
+        "all": len(asked),
         "unscored": count_unscored(asked, judge),
         "cut": sum(answer.cut for answer in asked),
     }
@@ -111,6 +129,10 @@ def measure_judge(answers: Sequence[Answer], judge: str) -> dict[str, Any]:
             figures["understood"] = measure_share(find_understood(answers, harmful), judge)
     if any(answer.is_refused(judge) is not None for answer in harmless):
         figures["refused"] = measure_share(harmless, judge, "refused")
+    if named := [name for name in rubrics if name]:
+        figures["rubrics"] = {
+            name: _measure_attacks([answer for answer in asked if answer.rubric == name], judge) for name in named
+        }
     return figures
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from seawall.evaluation.statistics.shares import FAILED, NEVER_JUDGED, NO_QUESTION
+
 log = logging.getLogger(__name__)
 
 MANY_EMPTY = 0.05
@@ -30,7 +32,7 @@ def warn(results: dict[str, Any]) -> None:
         if line:
             log.warning("%s", line)
     for judge, figures in results["judges"].items():
-        _warn_about_verdicts(judge, figures, answers["all"])
+        _warn_about_verdicts(judge, figures, figures["all"])
 
 
 def describe_cuts(results: dict[str, Any]) -> str:
@@ -85,9 +87,8 @@ def _warn_about_verdicts(judge: str, figures: dict[str, Any], total: int) -> Non
         return
     reasons = ", ".join(f"{reason}: {count}" for reason, count in figures["unscored"].items())
     log.warning(
-        "judge %s: NO VERDICT on %d of %d answers (%s). Its shares cover the others. To judge again: seawall judge RUN "
-        "(docs/how_to/judges.md)",
-        judge, missing, total, reasons,
+        "judge %s: NO VERDICT on %d of %d answers (%s). Its shares cover the others.%s",
+        judge, missing, total, reasons, _advise(figures["unscored"]),
     )  # fmt: skip
     if (micro := figures.get("micro", {})).get("n"):
         log.warning(
@@ -95,3 +96,24 @@ def _warn_about_verdicts(judge: str, figures: dict[str, Any], total: int) -> Non
             "and %.3f",
             judge, *(micro[name] for name in ("share", "low", "high", "n", "all", "least", "most")),
         )  # fmt: skip
+
+
+def _advise(unscored: dict[str, int]) -> str:
+    """Return what can be done about answers without a verdict: samples that failed cannot be judged again.
+
+    Args:
+        unscored: Reason -> number of answers.
+    """
+    advice = ""
+    if set(unscored) - {FAILED, NEVER_JUDGED, NO_QUESTION}:
+        advice += " To judge again: seawall judge RUN (docs/how_to/judges.md)."
+    if unscored.get(FAILED):
+        advice += (
+            " A sample that failed has no answer to judge. Its error is in the log: correct its cause, then rerun "
+            "seawall evaluate."
+        )
+    if unscored.get(NEVER_JUDGED):
+        advice += " For answers that were never judged, rerun seawall evaluate with the judge."
+    if unscored.get(NO_QUESTION):
+        advice += " Samples without a question need a judge that reads the answer only."
+    return advice

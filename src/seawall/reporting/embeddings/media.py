@@ -14,7 +14,7 @@ from PIL import Image
 
 from seawall.media.readers import SAMPLING_RATE
 from seawall.media.sound import write_mp3
-from seawall.models.chat import BLANK, Chat, Medium
+from seawall.models.chat import Chat, Medium
 
 EDGE = 128
 """Longest edge of a thumbnail in pixels."""
@@ -51,9 +51,7 @@ def view_medium(chat: Chat, medium: Medium) -> MediumView:
     Raises:
         DataError: It cannot be read.
     """
-    loaded = chat.load(medium)
-    if medium is not BLANK:
-        loaded = chat.modality.fit(loaded, chat.blank_size)
+    loaded = chat.load(medium, fit=True)
     name = medium.name if isinstance(medium, Path) else str(medium)
     if isinstance(loaded, Image.Image):
         return MediumView(name=name, picture=_encode_picture(loaded))

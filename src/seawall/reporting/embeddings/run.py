@@ -21,9 +21,9 @@ from seawall.reporting.embeddings.media import MediumView, view_medium
 from seawall.reporting.embeddings.places import EncodedBank, encode_bank, find_starts, project, read_vectors
 from seawall.reporting.embeddings.sample import GROUPS, choose_entries
 from seawall.store.artifacts import Manifest, read_manifest
-from seawall.store.embeddings import MADE_FROM, EmbeddingStore, Entry, require_model
+from seawall.store.embeddings import BLANK_SIZE, MADE_FROM, EmbeddingStore, Entry
 from seawall.store.files import hash_listing, write_durably
-from seawall.store.maintenance import OUTCOMES, open_any_store, summarize_entries
+from seawall.store.maintenance import OUTCOMES, open_any_store, require_model, summarize_entries
 from seawall.store.pair import KINDS, Pair, read_pairs
 from seawall.synthesis.amortize import LEFT_OUT, find_media
 from seawall.synthesis.config import SynthesizeConfig
@@ -133,7 +133,13 @@ def _find_sources(folder: Path, model: str | None, pairs: Path | None, bank: Pat
         bank = Path(recorded["bank"])
     files = find_media(bank, modality) if bank else []
     name = model or recorded["model"]
-    loaded = load_model(name, modality=modality, precision=config.precision, device_map=config.device_map)
+    loaded = load_model(
+        name,
+        modality=modality,
+        blank=config.blank or manifest.facts.get(BLANK_SIZE),
+        precision=config.precision,
+        device_map=config.device_map,
+    )
     require_model(folder, manifest, loaded.fingerprint)
     if not is_placed(loaded.model):
         loaded.model.to(find_devices()[0])
