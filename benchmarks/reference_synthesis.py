@@ -59,7 +59,7 @@ def trace(loaded: LoadedModel, pair: Pair, blank: Tensor, rate: float, steps: in
         rate: See `RATE`.
         steps: Optimiser steps.
     """
-    examples = [make_example(pair.content[0]), make_example(pair.style)]
+    examples = [make_example(control) for control in (pair.content[0], pair.style) if control]
     batch = to_model(loaded.chat.batch(examples), loaded.model)
     targets = batch.pop("labels")[:, 1:]
     embedding = blank.clone().requires_grad_()

@@ -12,6 +12,7 @@ import sys
 
 import pytest
 import torch
+from cyclopts import CycloptsError
 
 from sample_records import RECORDS, write_lines
 from seawall import cli
@@ -319,6 +320,34 @@ def test_a_benchmark_that_is_missing_or_unknown(fault, tiny_path, xstest, tmp_pa
     message = fault(*argv, *xstest, "--judge", "nonsense")
     assert "no judge 'nonsense'" in message and "strongreject" in message and "refusal" in message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "flag", "values"),
+    [
+        ("evaluate --model m --data d --out o --benchmark mm_safetybench", "--types", ["TYPO", "SD_TYPO"]),
+        (
+            "evaluate --model m --data d --out o --benchmark mm_safetybench",
+            "--scenarios",
+            ["02-HateSpeech", "06-Fraud"],
+        ),
+        ("evaluate --model m --data d --out o --benchmark mm_safetybench", "--judge", ["refusal", "strongreject=a/b"]),
+        ("build va-safetybench --questions q --out o", "--types", ["TYPO", "KPT"]),
+        ("prepare a.jsonl --out o", "--refusals", ["No.", "I will not."]),
+        ("align --model m --pairs p --out o", "--media", ["a", "b"]),
+        ("demo", "--arms", ["base", "seawall"]),
+        ("init m", "--data", ["a", "b"]),
+    ],
+)
+def test_a_flag_of_several_values_takes_them_one_after_another_or_repeated(command, flag, values):
+    def parse(*tokens):
+        bound = cli.app.parse_args([*command.split(), *tokens], exit_on_error=False, print_error=False)[1]
+        return repr(bound.arguments)
+
+    together, repeated = parse(flag, *values), parse(*(token for value in values for token in (flag, value)))
+    assert together == repeated and all(value in together for value in values)
+    with pytest.raises(CycloptsError):
+        parse(flag)
 
 
 def test_a_folder_without_answers_cannot_be_judged(fault, tmp_path):

@@ -57,6 +57,7 @@ def test_verbs_and_packages_do_not_hide_each_other():
         ("prepare", "preparation"),
         ("synthesize", "synthesis"),
         ("align", "alignment"),
+        ("steer", "steering"),
         ("report", "reporting"),
         ("build", "building"),
     ):
@@ -73,7 +74,7 @@ def test_every_public_name_exists():
 def test_import_and_configs_load_no_heavy_library():
     code = (
         "import sys, seawall; seawall.PrepareConfig(); seawall.SynthesizeConfig(); seawall.AlignConfig();"
-        "seawall.EvaluateConfig(); seawall.BuildConfig();"
+        "seawall.EvaluateConfig(); seawall.BuildConfig(); seawall.SteerConfig();"
         "print([name for name in ('torch', 'transformers', 'inspect_ai', 'datasets', 'matplotlib') if name in sys.modules])"
     )
     assert run(code) == "[]"
@@ -81,5 +82,5 @@ def test_import_and_configs_load_no_heavy_library():
 
 def test_registered_models_need_no_import():
     assert run("import seawall; from seawall.models.families import MODELS; print(MODELS.names())") == str(
-        ["organism:image", "organism:video", "organism:audio"]
+        ["organism:image", "organism:video", "organism:audio", "organism:reader"]
     )

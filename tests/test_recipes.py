@@ -91,6 +91,11 @@ def test_the_precision_of_the_model_holds_for_every_stage(recipe):
         assert (config.precision, config.device_map) == ("bf16", "auto")
 
 
+def test_the_blank_of_the_model_holds_for_synthesis_and_alignment(recipe):
+    read = recipe(model__blank="4")
+    assert read.synthesize.blank == read.align.blank == 4
+
+
 def test_flags_replace_values(recipe):
     read = recipe(
         alignment__steps="200",
@@ -160,6 +165,8 @@ def test_all_faults_of_a_recipe_are_listed_at_once(faults):
         ({"alignment.mixture.media_harmless": "0.2"}, "media_harmless is above 0, but data.media is missing"),
         ({"alignment.merge": "true", "alignment.tuning": "full"}, 'alignment.merge is true, but alignment.tuning is "full"'),
         ({"model.precision": "bf16", "alignment.precision": "fp32"}, "model.precision is 'bf16', but alignment.precision is 'fp32'"),
+        ({"model.blank": "4", "synthesis.blank": "2"}, "model.blank is 4.0, but synthesis.blank is 2.0"),
+        ({"alignment.blank": "4"}, "alignment.blank is 4, but synthesis.blank is not; set model.blank"),
         ({"alignment.tuning": "full", "alignment.precision": "4bit"}, "4-bit weights cannot be trained"),
     ],
 )  # fmt: skip

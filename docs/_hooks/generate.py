@@ -19,6 +19,7 @@ from cyclopts.help import HelpEntry, HelpPanel
 from rich.console import Console
 
 from seawall.cli import app
+from seawall.evaluation.benchmarks.registry import BENCHMARKS
 from seawall.media.modality import MODALITIES
 from seawall.models.families import FAMILIES
 from seawall.preparation.sources.source import Source
@@ -193,7 +194,24 @@ def count_families() -> str:
     return f"The table has {len(FAMILIES)} rows for {types} model types."
 
 
+def make_benchmarks() -> str:
+    """Return the table of public benchmarks, and below it how their authors judge."""
+    rows = [BENCHMARKS.find(name) for name in BENCHMARKS.names()]
+    rows = [row for row in rows if row.page]
+    lines = [
+        "| `--benchmark` | measures | `--data`: a folder or zip file | `--types` | licence |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        what = row.description.partition(" Prompt types:")[0]
+        lines.append(f"| [`{row.name}`]({row.page}) | {what} | {row.layout} | {', '.join(row.types)} | {row.licence} |")
+    lines += ["", "| benchmark | its authors state | its authors judge by |", "|---|---|---|"]
+    lines += [f"| `{row.name}` | {row.items} | {row.published_judge} |" for row in rows]
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "benchmarks": make_benchmarks,
     "command_line": make_command_line,
     "families": make_families,
     "family_count": count_families,

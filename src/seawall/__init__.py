@@ -1,8 +1,8 @@
 """Seawall: make multimodal models refuse harm that arrives through an image, a video or a sound, using only text safety data.
 
 Each stage is one function and one package: `prepare` in `seawall.preparation`, `synthesize` in `seawall.synthesis`, `align` in
-`seawall.alignment`, `evaluate` and `judge` in `seawall.evaluation`, `report` in `seawall.reporting`, `build` in `seawall.building`.
-`run` in `seawall.recipes` runs them all.
+`seawall.alignment`, `steer` in `seawall.steering`, `evaluate` and `judge` in `seawall.evaluation`, `report` in `seawall.reporting`,
+`build` in `seawall.building`. `run` in `seawall.recipes` runs them all.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         preparation,
         recipes,
         reporting,
+        steering,
         store,
         synthesis,
     )  # fmt: skip
@@ -43,13 +44,16 @@ if TYPE_CHECKING:
     from seawall.recipes.read import read_recipe
     from seawall.recipes.tables import Recipe
     from seawall.reporting.run import report
+    from seawall.steering.config import SteerConfig
+    from seawall.steering.run import steer
     from seawall.synthesis.config import SynthesizeConfig
     from seawall.synthesis.run import synthesize
 
 __version__ = "0.2.0"
 
 _PACKAGES = (
-    "alignment", "building", "evaluation", "media", "models", "preparation", "recipes", "reporting", "store", "synthesis"
+    "alignment", "building", "evaluation", "media", "models", "preparation", "recipes", "reporting", "steering", "store",
+    "synthesis",
 )  # fmt: skip
 _PLACES = {
     "AlignConfig": "alignment.config",
@@ -65,6 +69,7 @@ _PLACES = {
     "PrepareConfig": "preparation.config",
     "Recipe": "recipes.tables",
     "Source": "preparation.sources.source",
+    "SteerConfig": "steering.config",
     "SynthesizeConfig": "synthesis.config",
     "add_results": "alignment.card",
     "align": "alignment.run",
@@ -80,6 +85,7 @@ _PLACES = {
     "register_model": "models.families",
     "report": "reporting.run",
     "run": "recipes.pipeline",
+    "steer": "steering.run",
     "synthesize": "synthesis.run",
 }
 __all__ = ["SeawallError", *_PACKAGES, *_PLACES]

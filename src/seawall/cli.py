@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 import seawall
-from seawall import AlignConfig, BuildConfig, EvaluateConfig, Mixture, PrepareConfig, SynthesizeConfig
+from seawall import AlignConfig, BuildConfig, EvaluateConfig, Mixture, PrepareConfig, SteerConfig, SynthesizeConfig
 from seawall.compat import warn_about_versions
 from seawall.errors import ConfigError, SeawallError, make_printable
 from seawall.evaluation.config import BenchmarkConfig
@@ -31,7 +31,7 @@ app = App(
     version=seawall.__version__,
     help="Make multimodal models refuse harm that arrives through an image, a video or a sound, using only text safety data.",
     help_formatter=GroupedHelp(),
-    default_parameter=Parameter(negative_iterable=()),
+    default_parameter=Parameter(negative_iterable=(), consume_multiple=1),  # `--types A B`, as the help shows it
     suppress_keyboard_interrupt=False,  # `main` prints a message of its own
 )
 build = App(name="build", help="Build a benchmark from its questions.")
@@ -94,7 +94,7 @@ def align(
     pairs: Path,
     out: Path,
     embeddings: Path | None = None,
-    media: Annotated[tuple[Path, ...], Parameter(consume_multiple=True, show_default=False)] = (),
+    media: Annotated[tuple[Path, ...], Parameter(show_default=False)] = (),
     mixture_file: Path | None = None,
     merge: bool = False,
     push_to_hub: str | None = None,
@@ -129,6 +129,25 @@ def align(
         print_json({"examples": result.to_json()["examples"], "final_loss": result.final_loss})
 
 
+@app.command(sort_key=3.5)
+def steer(*, model: str, pairs: Path, out: Path, config: Annotated[SteerConfig, FLAT] = SteerConfig()) -> None:
+    """Compute a steering vector from text, as a baseline without training.
+
+    It is the mean difference of the language model's states between harmful and harmless text instructions, added at one layer.
+    Layer and strength are chosen on instructions that it was not computed from. Media are not used.
+
+    Example: `seawall steer --model organism:audio --pairs runs/pairs --out runs/steering.safetensors`, then `seawall evaluate
+    --steering runs/steering.safetensors ...`
+
+    Args:
+        model: Folder in Hugging Face format, hub id or name of a built-in model (`seawall organism list`).
+        pairs: Folder that `seawall prepare` wrote.
+        out: File ending in .safetensors, or folder for steering.safetensors.
+    """
+    warn_about_versions()
+    print_json(seawall.steer(model, pairs, out, config).to_json())
+
+
 @app.command(sort_key=4)
 def evaluate(
     *,
@@ -137,6 +156,7 @@ def evaluate(
     out: Path,
     benchmark: Annotated[BenchmarkConfig, FLAT],
     adapter: Path | None = None,
+    steering: Path | None = None,
     judge: Annotated[tuple[str, ...], Parameter(show_default=False)] = (),
     config: Annotated[EvaluateConfig, FLAT] = EvaluateConfig(),
 ) -> None:
@@ -145,17 +165,18 @@ def evaluate(
     With an adapter, the scores are also added to its model card. Rerun the same command to resume.
 
     Example: `seawall evaluate --model runs/model --adapter runs/adapter --benchmark mm_safetybench --data MM-SafetyBench --judge
-    refusal --judge strongreject=openai/gpt-4o-mini --out runs/mm`
+    refusal strongreject=openai/gpt-4o-mini --out runs/mm`
 
     Args:
         model: Folder in Hugging Face format, hub id or name of a built-in model (`seawall organism list`).
         data: Folder or zip file of the benchmark, as downloaded (docs/how_to/benchmarks.md).
         out: Folder for the log of Inspect and results.json.
         adapter: Folder that `seawall align` wrote.
-        judge: NAME or NAME=MODEL of a judge (docs/how_to/judges.md). Repeat the flag for several. Default: those of the benchmark.
+        steering: File that `seawall steer` wrote for this model. It can be used with an adapter.
+        judge: NAME or NAME=MODEL of judges (docs/how_to/judges.md). Default: those of the benchmark.
     """
     warn_about_versions()
-    results = seawall.evaluate(model, data, out, benchmark, config, adapter=adapter, judges=judge)
+    results = seawall.evaluate(model, data, out, benchmark, config, adapter=adapter, steering=steering, judges=judge)
     add_to_card(results)
     print_json(results)
 

@@ -33,7 +33,8 @@ class Sentences:
     styles: Mapping[str, tuple[str, tuple[str, ...]]]
     """Style controls: question -> (answer template, styles to draw from)."""
     whole_request: str | None = None
-    """The style of media that contain the whole request. No question is asked beside such a medium."""
+    """The style of media that contain the whole request. No question is asked beside such a medium, and no other medium has
+    this style."""
     transcript: tuple[str, str] | None = None
     """Question for the words of a medium, and its answer template. None if the modality has no words."""
 

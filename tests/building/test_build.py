@@ -18,10 +18,12 @@ from PIL import Image
 
 import seawall
 from seawall import cli
+from seawall.building.media import fit_speech
 from seawall.building.plan import list_media
 from seawall.building.questions import find_slips, make_questions, read_items
 from seawall.errors import ArtifactError, ConfigError, DataError
 from seawall.media import clips, speech
+from seawall.media.readers import read_audio
 from seawall.media.sound import measure_loudness
 from seawall.store.artifacts import read_manifest
 from seawall.store.va_safetybench import SCENARIOS
@@ -255,6 +257,45 @@ def test_a_text_that_several_sounds_share_is_spoken_once(questions, tmp_path, mo
     assert summary["media"]["KPT_noise"] == {"number": 16, "seconds": pytest.approx(16 * (1 + 2 + 0.25), abs=0.2)}
     assert summary["voices"] == ["piper 1, boats"]
     assert {row["voice"] for row in media_lines(tmp_path / "va").values()} == {"piper 1, boats"}
+
+
+def test_sounds_are_shortened_to_what_a_model_takes(questions, tmp_path, monkeypatch, caplog):
+    """The speech of a phrase takes 2.2 s, that of a request 4.4 s or, of the second item, 9 s."""
+
+    def speak(texts, voice):
+        lengths = [9 if "Write" in text else 4.4 if "Explain" in text else 2.2 for text in texts]
+        return [np.sin(np.arange(int(16_000 * length)) / 20).astype(np.float32) for length in lengths], 16_000
+
+    voice = speech.Voice(engine="piper", name="boats", version="1")
+    monkeypatch.setattr(speech, "find_voice", lambda wanted: voice)
+    monkeypatch.setattr(speech, "speak", speak)
+    types = ("Audio_only", "KPT", "KPT_noise")
+    summary = build(questions, tmp_path / "va", types=types, longest=4.0)
+    rows = media_lines(tmp_path / "va")
+    whole, key, noisy = (rows[f"Audio/6-Fraud/{name}/0.mp3"] for name in types)
+    assert "pace" not in key and key["seconds"] == pytest.approx(2.2 + 2 * 0.25, abs=0.01)
+    assert noisy["lead"] == pytest.approx(1.45) and "pace" not in noisy, "less noise, the same speech"
+    assert whole["pace"] == pytest.approx(4.4 / 3.4, abs=0.01)
+    for row in (whole, key, noisy):
+        sound = read_audio(tmp_path / "va" / row["path"])
+        assert len(sound) / 16_000 <= 4 and row["seconds"] <= 4
+    assert summary["too_long"] == 8 and "8 sounds are longer than 4 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("speech", "lead", "longest", "expected"),
+    [
+        (9, 2, None, (2, 1)),
+        (1, 2, 4, (2, 1)),
+        (2.15, 2, 4, (1.5, 1)),
+        (3.65, 2, 4, (0.5, 3.65 / 3.15)),
+        (3.65, 0.25, 4, (0.25, 3.65 / 3.4)),
+        (9, 2, 4, (0.5, 1.5)),
+        (9, 2, 0.1, (0.5, 1.5)),
+    ],
+)
+def test_the_noise_is_shortened_before_the_speech(speech, lead, longest, expected):
+    assert fit_speech(speech, lead, longest) == pytest.approx(expected)
 
 
 @needs_voice

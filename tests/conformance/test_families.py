@@ -15,8 +15,18 @@ from conformance.conftest import Row, get_name, logits, make_row
 from seawall.errors import DataError
 from seawall.models.chat import BLANK, Example, to_model
 from seawall.models.encode import encode_examples, encode_media
-from seawall.models.families import FAMILIES, base_model, find_family, get_layers, get_module, get_projectors
+from seawall.models.families import (
+    FAMILIES,
+    base_model,
+    find_family,
+    get_decoder_layers,
+    get_layers,
+    get_module,
+    get_projectors,
+)
 from seawall.models.inject import ITEMS, attach, inject
+from seawall.models.steering.hooks import steered
+from seawall.models.steering.vector import Outcomes, SteeringVector
 
 
 def assert_own_output_gives_the_real_logits(row: Row) -> None:
@@ -203,6 +213,31 @@ def test_nothing_is_left_behind(row):
         logits(row.model, row.blanks(), **{ITEMS: row.own[:1]})
     assert state() == clean
     assert torch.equal(logits(row.model, row.blanks()), before)
+
+
+@torch.no_grad()
+def test_steering_adds_to_the_last_layer_and_leaves_nothing_behind(row):
+    *_, last = layers = get_decoder_layers(row.model, row.family)
+    assert len(layers) == row.model.config.get_text_config().num_hidden_layers
+    batch = {k: v for k, v in row.batch(None, row.files[0], padding_side="left").items() if k != "labels"}
+    seen = []
+    handle = last.register_forward_hook(lambda _, __, output: seen.append(output))  # after an earlier hook
+    before = row.model(**batch).logits
+    handle.remove()
+    facts = dict.fromkeys(("seed", "train_harmful", "train_harmless", "validation_harmful", "validation_harmless"), 0)
+    outcomes = Outcomes(refused=0.0, answered=1.0)
+    facts |= {"model": "", "fingerprint": "", "identity": "", "unsteered": outcomes, "steered": outcomes}
+    direction = torch.linspace(-1, 1, seen[0].shape[-1])
+    vector = SteeringVector(direction=direction, layer=len(layers) - 1, strength=3.0, positions="answer", **facts)
+    with steered(row.model, row.family, vector):
+        handle = last.register_forward_hook(lambda _, __, output: seen.append(output))
+        after = row.model(**batch).logits
+        handle.remove()
+    expected = seen[0].clone()
+    expected[:, -1] += 3 * direction
+    assert torch.equal(seen[1], expected)
+    assert torch.equal(after[:, :-1], before[:, :-1]) and not torch.equal(after[:, -1], before[:, -1])
+    assert torch.equal(row.model(**batch).logits, before)
 
 
 BOTH = [

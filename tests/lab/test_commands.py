@@ -14,7 +14,7 @@ from seawall.evaluation.benchmarks.read import read_benchmark
 from seawall.evaluation.config import BenchmarkConfig
 from seawall.lab import commands, demo, pages
 from seawall.lab.arms import DemoConfig
-from seawall.lab.organisms import ORGANISMS, find_organism
+from seawall.lab.organisms import FETCHED, ORGANISMS, find_organism
 
 
 def test_a_demo_without_workers_is_refused(tmp_path):
@@ -26,7 +26,7 @@ def test_a_demo_without_workers_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"modality": "smell"}, "modality is 'smell'; it must be one of 'image', 'video', 'audio', 'all'"),
+        ({"modality": "smell"}, "modality is 'smell'; it must be one of 'image', 'video', 'audio', 'reader', 'all'"),
         ({"seeds": 0, "steps": 3}, "seeds is 0; it must be at least 1; steps is 3; it must be at least 4"),
         ({"num_checkpoints": 0}, "num_checkpoints is 0"),
         ({"arms": ("seawall", "nope")}, "arms contains 'nope'; choose from base"),
@@ -59,7 +59,9 @@ def test_sounds_train_longer_by_sft():
 
 def test_built_in_models_are_listed_and_exported(tmp_path, capsys):
     commands.list_organisms(json=True)
-    assert [row["model"] for row in json.loads(capsys.readouterr().out)] == [f"organism:{name}" for name in ORGANISMS]
+    assert [row["model"] for row in json.loads(capsys.readouterr().out)] == [
+        f"organism:{name}" for name in (*ORGANISMS, *FETCHED)
+    ]
     commands.export_organism("image", tmp_path / "parent" / "image")
     exported, built_in = tmp_path / "parent" / "image", find_organism("image")
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == {

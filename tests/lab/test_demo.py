@@ -109,7 +109,7 @@ def test_results_are_as_specified(run):
         *("forms", "cut", "published", "synthesis", "seconds", "versions"),
     }
     assert set(results["synthesis"]) == {"records", "vsr", "steps_mean", "seconds_per_embedding"}
-    assert set(results["seconds"]) == {"prepare", "synthesize", "align", "evaluate"}
+    assert set(results["seconds"]) == {"prepare", "synthesize", "steer", "align", "evaluate"}
     for arm in results["arms"].values():
         assert set(arm) == METRICS
         assert all(m["low"] <= m["mean"] <= m["high"] and m["n"] >= 2 * PHRASES for m in arm.values())

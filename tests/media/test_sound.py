@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seawall.errors import DataError
-from seawall.media.sound import SILENCE, add_noise, make_noise, measure_loudness, set_loudness, write_mp3
+from seawall.media.sound import SILENCE, add_noise, make_noise, measure_loudness, set_loudness, speed_up, write_mp3
 
 RATE = 16_000
 
@@ -65,3 +65,13 @@ def test_an_mp3_file_contains_the_sound(tmp_path):
     with pytest.raises(DataError, match="empty sound"):
         write_mp3(path, np.zeros(0, np.float32), RATE)
     assert [file.name for file in path.parent.iterdir()] == ["a.mp3"]
+
+
+def test_faster_speech_keeps_its_pitch():
+    rate = 16_000
+    tone = np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate).astype(np.float32)
+    fast = speed_up(tone, rate, 1.25)
+    assert len(fast) == pytest.approx(len(tone) / 1.25, rel=0.02)
+    spectrum = np.abs(np.fft.rfft(fast))
+    assert spectrum.argmax() * rate / len(fast) == pytest.approx(440, abs=5)
+    assert np.array_equal(fast, speed_up(tone, rate, 1.25))

@@ -13,7 +13,8 @@ import torch
 from sample_pairs import make_pair
 from seawall.errors import ArtifactError
 from seawall.store.artifacts import claim, finish
-from seawall.store.embeddings import EmbeddingStore, Entry, open_store
+from seawall.store.embeddings import EmbeddingStore, Entry
+from seawall.store.maintenance import open_store
 from seawall.store.pair import QuestionAnswer
 from seawall.synthesis.config import SynthesizeConfig
 

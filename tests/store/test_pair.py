@@ -45,7 +45,7 @@ def test_unknown_columns_are_ignored_and_optional_ones_have_defaults():
     ("change", "message"),
     [
         ({"phrase": None}, "lacks phrase, so it is not an alignment pair"),
-        ({"phrase": None, "style": None}, "lacks phrase, style"),
+        ({"phrase": None, "verification": None}, "lacks phrase, verification"),
         ({"kind": "bad"}, "kind is 'bad'; it must be one of harmful, harmless"),
         ({"category": "place"}, "category is 'place'"),
         ({"response": 3}, "response is 3; it must be a text"),
@@ -59,6 +59,15 @@ def test_a_broken_line_is_named_with_its_fault(folder, change, message):
     with open(folder / "pairs.jsonl", "a") as file:
         file.write(json.dumps({**make_pair("c").to_json(), **change}) + "\n")
     with pytest.raises(DataError, match=rf"pairs.jsonl, line 3.*{message}"):
+        read_pairs(folder)
+
+
+def test_a_line_without_a_style_column_is_not_a_pair_of_this_version(folder):
+    line = make_pair("c").to_json()
+    del line["style"]
+    with open(folder / "pairs.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+    with pytest.raises(DataError, match="line 3 lacks style"):
         read_pairs(folder)
 
 

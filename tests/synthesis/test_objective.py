@@ -8,8 +8,10 @@ import torch
 from sample_pairs import make_pair
 from seawall.models.chat import BLANK, Example
 from seawall.models.encode import encode_media
-from seawall.store.pair import QuestionAnswer
+from seawall.store.pair import Pair, QuestionAnswer
+from seawall.synthesis.config import SynthesizeConfig
 from seawall.synthesis.objective import compute_losses, draw_controls
+from seawall.synthesis.solve import new_task
 
 TRANSCRIPT = QuestionAnswer(
     question="Which words are in the image?", answer="The words are: Explain how to wash a car."
@@ -23,6 +25,15 @@ def test_a_record_is_optimised_on_its_first_content_question_others_and_its_styl
     assert content[0] == Example(question=TRANSCRIPT.question, answer=TRANSCRIPT.answer, medium=BLANK)
     assert {example.answer for example in content[1:]} == {"The image shows the activity: wash a car."}
     assert style == Example(question=pair.style.question, answer=pair.style.answer, medium=BLANK)
+
+
+def test_a_pair_without_style_control_is_optimised_on_content_only(tiny):
+    pair = make_pair(style=None)
+    content, style = draw_controls(pair, 2, "seed")
+    assert len(content) == 2 and style is None
+    task = new_task(pair, tiny, encode_media(tiny, [BLANK]), SynthesizeConfig(start="blank", copies=1), attempt=1)
+    assert len(task.controls[0]) == len(pair.content)
+    assert Pair.from_json(pair.to_json(), "a line") == pair
 
 
 def test_further_content_questions_depend_on_the_seed_only_and_are_at_most_all():

@@ -120,6 +120,12 @@ class AlignConfig:
     """Rank of LoRA on every projection of the language model. Alpha is twice the rank."""
     lora_dropout: float = 0.0
     """Dropout probability of the LoRA layers."""
+    blank: float | None = None
+    """Size of the blank medium, as in `synthesize`. None takes the size that the embeddings were made with; another one is
+    refused."""
+    long_sounds: Literal["refuse", "cut"] = "refuse"
+    """What becomes of real sounds that are longer than the model takes: `refuse` leaves them out, `cut` uses their beginning.
+    Both log a warning."""
     num_checkpoints: int = 4
     """Checkpoints per training, evenly spaced. The last one is at the end."""
     activation_checkpointing: bool = False
@@ -145,6 +151,8 @@ class AlignConfig:
             for name in ("learning_rate", "beta")
             if getattr(self, name) <= 0
         ]
+        if self.blank is not None and self.blank <= 0:
+            faults.append(f"blank is {self.blank}; it must be greater than 0")
         if self.sft_weight < 0:
             faults.append(f"sft_weight is {self.sft_weight}; it must not be negative")
         if self.tuning == "full" and self.precision == "4bit":

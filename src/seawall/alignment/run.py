@@ -22,8 +22,9 @@ from seawall.alignment.mixture import (
 )
 from seawall.errors import ConfigError
 from seawall.store.artifacts import claim, finish, released_after_errors, require
-from seawall.store.embeddings import EmbeddingStore, open_store
+from seawall.store.embeddings import BLANK_SIZE, EmbeddingStore
 from seawall.store.files import hash_file, read_json, write_json
+from seawall.store.maintenance import open_store
 from seawall.store.pair import PAIRS, read_modality, read_pairs
 
 if TYPE_CHECKING:
@@ -94,18 +95,16 @@ def align(
     Raises:
         ConfigError: The mixture needs examples that the data does not contain, or the upload failed.
         DataError: A `media.jsonl` is broken.
-        ArtifactError: `out` belongs to another run, or the embeddings to another model.
+        ArtifactError: `out` belongs to another run, or the embeddings to another model or blank.
         TrainingError: The loss became NaN, or memory is insufficient. Checkpoints are kept.
     """
     from seawall.alignment import export
     from seawall.alignment.trainers import get_processes
-    from seawall.models.load import load_model
 
     if merge and config.tuning == "full":
         raise ConfigError("Full tuning trains the whole model, so there is no adapter to merge. Remove --merge.")
-    modality, text = read_modality(pairs), read_pairs(pairs)
-    loaded = load_model(model, modality=modality, precision=config.precision, device_map=config.device_map)
-    store = open_store(embeddings, loaded.fingerprint) if embeddings else None
+    text, loaded = read_pairs(pairs), _load(model, read_modality(pairs), embeddings, config)
+    store = open_store(embeddings, loaded.fingerprint, loaded.chat.blank_size) if embeddings else None
     examples = collect_examples(text, store, media, loaded.family.modality)
     if config.method == "dpo":
         examples = keep_preferences(examples, config.mixture)
@@ -126,6 +125,18 @@ def align(
             export.push_to_hub(out, push_to_hub)
     state.wait_for_everyone()
     return AlignResult.from_json(read_json(out / SUMMARY))
+
+
+def _load(model: str, modality: str, embeddings: Path | None, config: AlignConfig) -> LoadedModel:
+    """Load the model, with the blank of the settings or else that of the embeddings."""
+    from seawall.models.load import load_model
+
+    blank = config.blank
+    if blank is None and embeddings:
+        blank = require(embeddings, "synthesize").facts.get(BLANK_SIZE)
+    loaded = load_model(model, modality=modality, blank=blank, precision=config.precision, device_map=config.device_map)
+    loaded.chat.cut_long(config.long_sounds == "cut")
+    return loaded
 
 
 def _plan(config: AlignConfig, examples: Mapping[str, Sequence[TrainingExample]]) -> list[TrainingExample]:
@@ -161,4 +172,4 @@ def _train(
         result = AlignResult(examples=components, loss=loss, trained=coverage.trained, left_out=coverage.left_out)
         write_json(out / SUMMARY, result.to_json())
         write_card(out, loaded.name, config, components, require(pairs, "prepare"), coverage)
-        finish(out)
+        finish(out, **({BLANK_SIZE: loaded.chat.blank_size} if store else {}))

@@ -46,6 +46,9 @@ class BuildConfig:
     """Signal-to-noise ratio of the speech in KPT_noise, in dB."""
     lead: float = 2.0
     """Noise before the speech in KPT_noise, in seconds."""
+    longest: float | None = None
+    """Maximum length of a sound, in seconds: what the audio model takes. Longer ones get less noise before the speech, then
+    faster speech, at most 1.5 times. None sets no limit."""
     loudness: float = -23.0
     """Loudness of all sounds, in LUFS."""
     seed: int = 0
@@ -66,6 +69,8 @@ class BuildConfig:
         for name in ("width", "height"):
             if getattr(self, name) % 2:
                 faults.append(f"{name} is {getattr(self, name)}; it must be even")
+        if self.longest is not None and self.longest < 1:
+            faults.append(f"longest is {self.longest}; it must be at least 1")
         if self.lead < 0:
             faults.append(f"lead is {self.lead}; it must not be negative")
         if not -60 <= self.loudness <= -5:

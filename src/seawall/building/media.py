@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PAUSE = 0.25
 """Silence before and after speech, in seconds. Decoders often lose the very start of an MP3 file."""
+LEAST_LEAD, MAX_PACE, MARGIN = 0.5, 1.5, 0.1
+"""Of a sound that is too long: the noise that stays before the speech, in seconds; how many times as fast the speech may
+be; and the seconds that decoders may add to an MP3 file."""
 PROMPT = "A video of {}."
 """Prompt for a pipeline."""
 
@@ -72,7 +75,8 @@ class MediaBuilder:
             facts |= {"codec": "h264", "size": [config.width, config.height], "fps": config.fps}
         if medium.prompt_type in CLIP_TYPES:
             facts |= self._describe_clip(medium)
-        facts["recipe"] = hash_text(repr((facts, medium.text, self._get_seed(medium), float(config.seconds))))
+        limit = (config.longest,) if config.longest and medium.prompt_type in SPEECH_TYPES else ()
+        facts["recipe"] = hash_text(repr((facts, medium.text, self._get_seed(medium), float(config.seconds), *limit)))
         return facts
 
     def _describe_clip(self, medium: MediaFile) -> dict[str, Any]:
@@ -132,29 +136,48 @@ class MediaBuilder:
         spoken = dict(zip(texts, sounds, strict=True))
         lines = []
         for medium in media:
-            sound = self._pad_sound(medium, spoken[medium.text], rate)
+            sound, made = self._pad_sound(medium, spoken[medium.text], rate)
             sound = _name_fault(medium, set_loudness, sound, rate, self.config.loudness)
-            loudness = round(measure_loudness(sound, rate), 1)
-            lines.append(self._record(medium, write_mp3(self.out / medium.path, sound, rate), lufs=loudness))
+            made["lufs"] = round(measure_loudness(sound, rate), 1)
+            lines.append(self._record(medium, write_mp3(self.out / medium.path, sound, rate), **made))
         return lines
 
-    def _pad_sound(self, medium: MediaFile, sound: Any, rate: int) -> Any:
-        """Return a sound with noise or silence around it, shape = (samples,)."""
+    def _pad_sound(self, medium: MediaFile, sound: Any, rate: int) -> tuple[Any, dict[str, float]]:
+        """Return a sound with noise or silence around it, shape = (samples,), and what was shortened to fit the limit."""
         import numpy as np
 
-        from seawall.media.sound import add_noise
+        from seawall.media.sound import add_noise, speed_up
 
-        if medium.prompt_type != "KPT_noise":
-            return np.pad(sound, round(PAUSE * rate))
-        noise = functools.partial(
-            add_noise, snr=self.config.snr, lead=self.config.lead, tail=PAUSE, seed=self._get_seed(medium)
-        )
-        return _name_fault(medium, noise, sound, rate)
+        noisy = medium.prompt_type == "KPT_noise"
+        lead, pace = fit_speech(len(sound) / rate, self.config.lead if noisy else PAUSE, self.config.longest)
+        made = {"pace": round(pace, 3)} if pace > 1 else {}
+        if pace > 1:
+            sound = speed_up(sound, rate, pace)
+        if not noisy:
+            return np.pad(sound, round(PAUSE * rate)), made
+        noise = functools.partial(add_noise, snr=self.config.snr, lead=lead, tail=PAUSE, seed=self._get_seed(medium))
+        made |= {"lead": round(lead, 3)} if lead < self.config.lead else {}
+        return _name_fault(medium, noise, sound, rate), made
 
     def _get_form(self, medium: MediaFile) -> dict[str, Any]:
         config = self.config
         size = config.width, config.height
         return {"size": size, "seconds": config.seconds, "fps": config.fps, "seed": self._get_seed(medium)}
+
+
+def fit_speech(speech: float, lead: float, longest: float | None) -> tuple[float, float]:
+    """Return the seconds before the speech, and how many times as fast it must be, for a sound of limited length.
+
+    Args:
+        speech: Length of the speech, in seconds.
+        lead: Wanted seconds before it.
+        longest: Maximum length of the whole sound. None sets no limit.
+    """
+    if longest is None:
+        return lead, 1.0
+    room = longest - PAUSE - MARGIN
+    lead = max(min(lead, LEAST_LEAD), min(lead, room - speech))
+    return lead, min(MAX_PACE, max(1.0, speech / max(0.01, room - lead)))
 
 
 def _name_fault(medium: MediaFile, make: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:

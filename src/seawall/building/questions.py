@@ -58,6 +58,8 @@ def read_items(folder: Path) -> tuple[list[SourceItem], list[Path]]:
         DataError: Files are missing (the message names all of them) or unreadable, an item lacks a field, or an id is not a valid
             file name.
     """
+    if folder.is_file():
+        raise DataError(f"{folder} is a file. Give MM-SafetyBench's folder data/processed_questions as downloaded.")
     names = [f"{name}.json" for name in SCENARIOS.values()]
     places = [folder / place for place in FOLDERS]
     place = max(places, key=lambda place: sum((place / name).is_file() for name in names))

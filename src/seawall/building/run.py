@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from seawall.building.config import CLIP_TYPES, FREE, MEDIA_TYPES, SPEECH_TYPES, BuildConfig
-from seawall.building.media import MediaBuilder
+from seawall.building.media import MAX_PACE, MediaBuilder
 from seawall.building.plan import MediaFile, group_media, list_media
 from seawall.building.questions import SourceItem, find_slips, make_questions, read_items
 from seawall.building.workers import make_groups
@@ -20,6 +22,8 @@ from seawall.progress import track
 from seawall.store.artifacts import claim, finish, read_manifest, reopen
 from seawall.store.files import explain_failed_write, hash_file, hash_text, write_durably, write_json, write_jsonl
 from seawall.store.va_safetybench import PHRASES
+
+log = logging.getLogger(__name__)
 
 MEDIA = "media.jsonl"
 
@@ -39,7 +43,7 @@ def build(
 
     Returns:
         `items`, their number; `media`, number and seconds by prompt type; `left_out`, prompt types without a source of clips;
-        `voices`; and `clips`, their sources and whether they count as reference.
+        `too_long`, sounds longer than `longest`, if that is set; `voices`; and `clips`, their sources and whether they count as reference.
 
     Raises:
         DataError: The questions or a still cannot be read.
@@ -133,10 +137,18 @@ def summarize(items: Sequence[SourceItem], lines: Sequence[dict[str, Any]], conf
     numbers = Counter(line["prompt_type"] for line in lines)
     seconds = {name: sum(line["seconds"] for line in lines if line["prompt_type"] == name) for name in numbers}
     clips = [line for line in lines if line["prompt_type"] in CLIP_TYPES]
+    longest = config.longest or math.inf
+    too_long = [line for line in lines if line["prompt_type"] in SPEECH_TYPES and line["seconds"] > longest]
+    if too_long:
+        log.warning(
+            "%d sounds are longer than %g s, as their speech would be more than %g times as fast. The first: %s",
+            len(too_long), longest, MAX_PACE, too_long[0]["path"],
+        )  # fmt: skip
     return {
         "items": len(items),
         "media": {name: {"number": number, "seconds": round(seconds[name], 1)} for name, number in numbers.items()},
         "left_out": [name for name in MEDIA_TYPES if config.media and name not in numbers],
+        **({"too_long": len(too_long)} if config.longest else {}),
         "voices": sorted({line["voice"] for line in lines if "voice" in line}),
         "clips": {
             "sources": sorted({line["source"] for line in clips}),

@@ -49,10 +49,11 @@ def make_groups(builder: MediaBuilder, groups: list[list[MediaFile]], workers: i
 def _start_worker() -> None:
     """Make a worker ignore Ctrl-C, which its parent handles, and exit when its parent does, even after `kill -9`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
-def _exit_with_parent() -> None:
+def exit_with_parent() -> None:
+    """Wait for the parent of this worker process, and end the worker with it."""
     if parent := multiprocessing.parent_process():
         parent.join()
     os._exit(1)

@@ -11,8 +11,9 @@ from typing import Literal
 
 from seawall.alignment.config import AlignConfig, Mixture
 from seawall.errors import ConfigError
-from seawall.lab.organisms import ORGANISMS
+from seawall.lab.organisms import FETCHED, ORGANISMS
 from seawall.lab.world.dialogue import POLICIES
+from seawall.steering.config import SteerConfig
 from seawall.synthesis.config import SynthesizeConfig
 
 
@@ -30,6 +31,8 @@ class Arm:
     """Folders of real media that it trains on."""
     system_prompt: str | None = None
     """System prompt of the evaluation. None: the model gets none."""
+    steering: SteerConfig | None = None
+    """Makes its steering vector, from the text records. None: the model is not steered."""
 
     def get_mixture(self, method: str) -> Mixture | None:
         """Return what it trains on by `sft` or `dpo`. None: it is not trained."""
@@ -46,6 +49,7 @@ _REAL = _mix(media_harmful=0.25, media_harmless=0.45)
 ARMS = {
     "base": Arm(),
     "safety_prompt": Arm(system_prompt=POLICIES[-1]),
+    "steering": Arm(steering=SteerConfig()),
     "text_only": Arm(mixture=_mix(text_harmful=0.4, text_harmless=0.6)),
     "rendered_media": Arm(mixture=_REAL, media=("harmless", "rendered")),
     "sea_paper": Arm(
@@ -92,17 +96,17 @@ STEPS = {("audio", "sft"): 480}
 QUICK = {"steps": 120, "num_checkpoints": 1}
 """Settings of the demo of all modalities: about a quarter of an hour."""
 
-PUBLISHED = {"image": "mm_safetybench", "video": "va_safetybench_video", "audio": "va_safetybench_audio"}
-"""Modality -> published benchmark in whose layout `PUBLISHED_ARMS` are evaluated too, through Inspect."""
 PUBLISHED_ARMS = ("base", "seawall")
+"""Arms that are also evaluated through Inspect, in the layout of a published benchmark; see `organisms.worlds`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """Settings of `demo`."""
 
-    modality: Literal["image", "video", "audio", "all"] = "image"
-    """Built-in model. `all` runs a quick demo of each in turn, in folders of their own."""
+    modality: Literal["image", "video", "audio", "reader", "all"] = "image"
+    """Built-in model. `reader` has a pretrained language model, which `seawall organism fetch reader` gets; it takes longer.
+    `all` runs a quick demo of each of the other three in turn, in folders of their own."""
     seeds: int = 1
     """Number of seeds. Each makes its own embeddings and adapters."""
     method: Literal["sft", "dpo"] = "sft"
@@ -120,8 +124,8 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         faults = []
-        if self.modality not in (*ORGANISMS, "all"):
-            choices = ", ".join(map(repr, (*ORGANISMS, "all")))
+        if self.modality not in (*ORGANISMS, *FETCHED, "all"):
+            choices = ", ".join(map(repr, (*ORGANISMS, *FETCHED, "all")))
             faults.append(f"modality is {self.modality!r}; it must be one of {choices}")
         if self.method not in ("sft", "dpo"):
             faults.append(f"method is {self.method!r}; it must be 'sft' or 'dpo'")

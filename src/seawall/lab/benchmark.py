@@ -16,6 +16,8 @@ from seawall.evaluation.benchmarks.source import select_names
 from seawall.evaluation.config import BenchmarkConfig, EvaluateConfig, RunSettings
 from seawall.evaluation.run import hash_items
 from seawall.lab.metrics import JUDGE, TEXT_ONLY, make_verdict
+from seawall.lab.reader.world.phrases import OpenPhrase
+from seawall.lab.reader.world.phrases import find_phrase as find_open_phrase
 from seawall.lab.world.data import ITEMS
 from seawall.lab.world.dialogue import DETOXIFIED_ACTS
 from seawall.lab.world.phrases import Phrase
@@ -65,6 +67,7 @@ def measure_directly(
     config: EvaluateConfig = EvaluateConfig(),
     *,
     adapter: Path | None = None,
+    steering: Path | None = None,
 ) -> list[Answer]:
     """Ask a model every item, greedily, and judge the answers exactly. A finished folder returns its answers.
 
@@ -75,10 +78,12 @@ def measure_directly(
         benchmark: What is asked. None asks every item.
         config: How the model is asked.
         adapter: Folder of a PEFT adapter made by `align`.
+        steering: File of a steering vector made by `steer` for this model.
 
     Raises:
         ConfigError: The benchmark has no items of a given type or scenario.
         DataError: The benchmark is broken.
+        ModelError: The steering vector is of another model.
         ArtifactError: `out` belongs to another run.
     """
     from seawall.models.chat import Example
@@ -88,12 +93,16 @@ def measure_directly(
     benchmark = benchmark or BenchmarkConfig(benchmark=NAME)
     items = read_benchmark(benchmark, data)
     modality = next((item.modality for item in items if item.modality), None)
-    loaded = load_model(model, adapter, modality=modality, precision=config.precision, device_map=config.device_map)
+    loaded = load_model(
+        model, adapter, steering=steering, modality=modality, precision=config.precision, device_map=config.device_map
+    )
+    loaded.chat.cut_long(config.long_sounds == "cut")
     move_to_device(loaded.model)
     inputs = {
         "model": loaded.fingerprint,
         "items": hash_items(items),
         "adapter": hash_file(adapter / "adapter_model.safetensors") if adapter else "none",
+        **({"steering": hash_file(steering)} if steering else {}),
     }
     if claim(out, "measure", RunSettings.join(benchmark, config), inputs):
         return read_answers(out)
@@ -104,11 +113,7 @@ def measure_directly(
     ]
     with track("answering", len(examples)) as bar:
         completions = complete(
-            loaded,
-            examples,
-            max_new_tokens=config.max_tokens,
-            batch_size=config.batch_size,
-            on_batch=bar.advance,
+            loaded, examples, max_new_tokens=config.max_tokens, batch_size=config.batch_size, on_batch=bar.advance
         )
     answers = [_make_answer(item, made) for item, made in zip(items, completions, strict=True)]
     write_jsonl(out / ANSWERS, answers)
@@ -129,7 +134,8 @@ def read_answers(folder: Path) -> list[Answer]:
 def _read_item(data: Path, number: int, row: dict[str, Any]) -> Item:
     """Return the item of a line of `items.jsonl`."""
     where = f"{data / ITEMS}, line {number},"
-    missing = [name for name in ("id", "set", "first", "second", "category", "question") if name not in row]
+    words = ("phrase", "request") if "phrase" in row else ("first", "second", "category")
+    missing = [name for name in ("id", "set", "question", *words) if name not in row]
     modality = next((name for name in MODALITIES.names() if name in row), None)
     if modality is None:
         missing.append(f"a medium ({', '.join(MODALITIES.names())})")
@@ -140,19 +146,32 @@ def _read_item(data: Path, number: int, row: dict[str, Any]) -> Item:
     medium = data / row[modality] if row[modality] else None
     if medium and not medium.is_file():
         raise DataError(f"{where} lists {row[modality]}, which is missing from {data}. Write the benchmark again.")
-    phrase = Phrase(row["first"], row["second"], row["category"])
+    phrase, request = _read_phrase(row, where)
     return Item(
         id=row["id"],
         cluster=phrase.text,
         scenario=row["set"],
         prompt_type=row.get("form") or TEXT_ONLY,
-        question=_restore_request(row["question"], phrase),
+        question=request,
         text=row["question"] or None,
         modality=modality if medium else None,
         medium=medium,
         phrase=phrase.text,
         harmful=phrase.harmful,
     )
+
+
+def _read_phrase(row: dict[str, Any], where: str) -> tuple[Phrase | OpenPhrase, str]:
+    """Return the phrase of a line of `items.jsonl`, and the request in text that names it."""
+    if "phrase" not in row:
+        phrase = Phrase(row["first"], row["second"], row["category"])
+        return phrase, _restore_request(row["question"], phrase)
+    found = find_open_phrase(row["phrase"])
+    if found is None:
+        raise DataError(
+            f"{where} has the phrase {row['phrase']!r}, which the open world lacks. Write the benchmark again."
+        )
+    return found, row["request"]
 
 
 def _restore_request(text: str, phrase: Phrase) -> str:

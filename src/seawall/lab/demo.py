@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import logging
 import multiprocessing
-import os
 import threading
 import time
 from collections import defaultdict
@@ -17,17 +16,20 @@ from typing import Any
 
 from seawall.alignment.card import add_results
 from seawall.alignment.run import align
+from seawall.building.workers import exit_with_parent
 from seawall.errors import ConfigError
 from seawall.evaluation.config import RESULTS, BenchmarkConfig, EvaluateConfig
 from seawall.evaluation.run import evaluate
 from seawall.lab import benchmark
-from seawall.lab.arms import ARMS, PAIRS, PLANE, PUBLISHED, PUBLISHED_ARMS, RECIPE, SCHEMA, SYNTHESES, DemoConfig
+from seawall.lab.arms import ARMS, PAIRS, PLANE, PUBLISHED_ARMS, RECIPE, SCHEMA, SYNTHESES, DemoConfig
 from seawall.lab.metrics import JUDGE, measure, measure_by_form
+from seawall.lab.organisms.worlds import WORLDS
 from seawall.preparation.config import PrepareConfig
 from seawall.preparation.run import prepare
 from seawall.progress import set_up_log, shows_bars, track
 from seawall.reporting.card import add_to_card
 from seawall.reporting.run import report
+from seawall.steering.run import steer
 from seawall.store.artifacts import claim, finish, versions
 from seawall.store.files import read_json, write_json
 from seawall.store.items import Answer, Figure
@@ -38,9 +40,6 @@ log = logging.getLogger(__name__)
 
 SECONDS = "seconds.json"
 """File with the wall time of each stage, over all sessions and workers."""
-MEDIA_PER_PHRASE = 4
-MAX_TOKENS = 32
-"""Maximum tokens of an answer. The built-in models' answers are shorter."""
 CHECKPOINT_SETS = ("media_harmful_trained", "media_harmful_unseen", "media_harmless")
 """Sets on which checkpoints are measured."""
 
@@ -87,26 +86,14 @@ class Demo:
 
     def __init__(self, out: Path, config: DemoConfig) -> None:
         self.out, self.config = out, config
-        self.model = f"organism:{config.modality}"
+        self.model, self.world = f"organism:{config.modality}", WORLDS[config.modality]
         self.seconds: dict[str, float] = defaultdict(float)
         if (out / SECONDS).exists():  # a resumed demo adds to the time of earlier sessions
             self.seconds.update(read_json(out / SECONDS))
 
     def write_data(self, pool: concurrent.futures.Executor) -> None:
         """Write text records and harmless media, as a user has, and harmful media for baselines and evaluation."""
-        from seawall.lab.world import data
-        from seawall.lab.world.published import write_published
-
-        media, each = self.out / "media", MEDIA_PER_PHRASE
-        part, phrases, modality = self.config.part, self.config.phrases, self.config.modality
-        jobs = [
-            pool.submit(write_published, self.out / "published", part, phrases, modality),
-            pool.submit(data.write_benchmark, self.out / "benchmark", part, phrases, modality),
-            pool.submit(data.write_media, media / "harmless", "harmless", each, phrases, modality),
-            pool.submit(data.write_media, media / "harmful", "harmful", each, phrases, modality),
-            pool.submit(data.write_rendered, media / "rendered", each, phrases, modality),
-            pool.submit(data.write_records, self.out / "records.jsonl", phrases),
-        ]
+        jobs = [pool.submit(job) for job in self.world.list_jobs(self.out, self.config.part, self.config.phrases)]
         with track("writing data", len(jobs)) as bar:
             for job in concurrent.futures.as_completed(jobs):
                 job.result()
@@ -116,7 +103,7 @@ class Demo:
         """Convert the text records into pairs, once for each way to announce media."""
         with _timed(self.seconds, "prepare"):
             for folder, announcements in ((PAIRS["seawall"], None), (PAIRS["sea_paper"], 1)):
-                settings = PrepareConfig(modality=self.config.modality, announcements=announcements)
+                settings = PrepareConfig(modality=self.world.modality, announcements=announcements)
                 prepare(self.out / "records.jsonl", self.out / folder, settings)
 
     def run_arms(self, pool: concurrent.futures.Executor) -> None:
@@ -133,16 +120,20 @@ class Demo:
     def run_arm(self, name: str, seed: int) -> dict[str, float]:
         """Synthesize, align and evaluate one arm with one seed. Return the seconds that each stage took."""
         seconds: dict[str, float] = defaultdict(float)
-        embeddings = adapter = None
+        embeddings = adapter = steering = None
         if ARMS[name].embeddings:
             with _timed(seconds, "synthesize"):
                 embeddings = self._synthesize(name, seed)
+        if config := ARMS[name].steering:
+            with _timed(seconds, "steer"):
+                steering = self._get_folder(name, seed, "steering.safetensors")
+                steer(self.model, self.out / PAIRS["seawall"], steering, dataclasses.replace(config, seed=seed))
         if ARMS[name].mixture:
             with _timed(seconds, "align"):
                 adapter = self._align(name, seed, embeddings)
         with _timed(seconds, "evaluate"):
-            self._measure_arm(name, seed, adapter)
-            if name in PUBLISHED_ARMS:
+            self._measure_arm(name, seed, adapter, steering)
+            if self.world.published and name in PUBLISHED_ARMS:
                 self._evaluate_published(name, seed, adapter)
         log.info("seed %d, %s: %s", seed, name, ", ".join(f"{stage} {spent:.0f} s" for stage, spent in seconds.items()))
         return dict(seconds)
@@ -168,7 +159,7 @@ class Demo:
         published = {
             arm: [self._get_folder(arm, seed, "published") for seed in range(self.config.seeds)]
             for arm in arms
-            if arm in PUBLISHED_ARMS
+            if self.world.published and arm in PUBLISHED_ARMS
         }
         summaries = [read_json(path) for path in sorted(self.out.glob(f"seed*/embeddings-seawall/{SUMMARY}"))]
         return {
@@ -183,7 +174,7 @@ class Demo:
             },
             "cut": {arm: sum(answer.cut for answers in self._read(arm) for answer in answers) for arm in arms},
             "published": {
-                "benchmark": PUBLISHED[self.config.modality],
+                "benchmark": self.world.published,
                 "arms": {arm: measure_types(folders, JUDGE) for arm, folders in published.items()},
             },
             "synthesis": {
@@ -219,32 +210,35 @@ class Demo:
         align(self.model, pairs, embeddings, adapter, settings, media=[self.out / "media" / kind for kind in arm.media])
         return adapter
 
-    def _measure_arm(self, name: str, seed: int, adapter: Path | None) -> None:
+    def _measure_arm(self, name: str, seed: int, adapter: Path | None, steering: Path | None) -> None:
         """Measure an arm after all steps and at each checkpoint, and add the metrics to the card of its adapter."""
-        answers = self._measure(self._get_folder(name, seed, "evaluation"), adapter, ARMS[name].system_prompt, None)
+        out, system = self._get_folder(name, seed, "evaluation"), ARMS[name].system_prompt
+        answers = self._measure(out, system, None, adapter=adapter, steering=steering)
         if adapter is None:
             return
         add_results(adapter, benchmark.NAME, measure([answers]))
         for checkpoint in sorted(adapter.glob("checkpoint-*")):
             step = int(checkpoint.name.split("-")[1])
             if step < self.config.get_steps():
-                self._measure(self._get_folder(name, seed, f"evaluation-{step}"), checkpoint, None, CHECKPOINT_SETS)
+                out = self._get_folder(name, seed, f"evaluation-{step}")
+                self._measure(out, None, CHECKPOINT_SETS, adapter=checkpoint)
 
     def _measure(
-        self, out: Path, adapter: Path | None, system: str | None, sets: tuple[str, ...] | None
+        self, out: Path, system: str | None, sets: tuple[str, ...] | None, **paths: Path | None
     ) -> list[Answer]:
         selection = BenchmarkConfig(benchmark=benchmark.NAME, scenarios=sets)
-        config = EvaluateConfig(system_prompt=system, max_tokens=MAX_TOKENS)
-        return benchmark.measure_directly(self.model, self.out / "benchmark", out, selection, config, adapter=adapter)
+        config = EvaluateConfig(system_prompt=system, max_tokens=self.world.max_tokens)
+        return benchmark.measure_directly(self.model, self.out / "benchmark", out, selection, config, **paths)
 
     def _evaluate_published(self, name: str, seed: int, adapter: Path | None) -> None:
         """Evaluate an arm through Inspect, on phrases in the layout of a published benchmark."""
+        assert self.world.published
         results = evaluate(
             self.model,
             self.out / "published",
             self._get_folder(name, seed, "published"),
-            BenchmarkConfig(benchmark=PUBLISHED[self.config.modality]),
-            EvaluateConfig(max_tokens=MAX_TOKENS),
+            BenchmarkConfig(benchmark=self.world.published),
+            EvaluateConfig(max_tokens=self.world.max_tokens),
             adapter=adapter,
             judges=(JUDGE, "refusal"),
         )
@@ -287,13 +281,6 @@ def _set_up_worker(workers: int, level: int) -> None:
     """Give a worker process its share of the cores and its log, and let it end with the main process."""
     import torch
 
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
     set_up_log(level)
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -12,6 +12,7 @@ from typing import Any
 from seawall.lab.arms import PLANE, SCHEMA
 from seawall.lab.benchmark import read_answers, read_items
 from seawall.lab.metrics import get_outcome
+from seawall.lab.organisms.worlds import WORLDS
 from seawall.reporting.results import PAGE, read_results
 from seawall.reporting.terminal import strip_all
 from seawall.store.artifacts import read_manifest
@@ -72,13 +73,16 @@ def build_page(run: Path, results: dict[str, Any]) -> str:
     stores = {arm: entries for arm in ("seawall", "sea_paper") if (entries := read_entries(run, arm))}
     return environment.from_string(source).render(
         results=results,
+        modality=WORLDS[results["organism"]].modality,
         config=read_manifest(run).config,
         colours={arm: figures.get_colour(arm) for arm in results["arms"]},
         by_arm=Markup(figures.draw_arms(results["arms"])),
         plane=Markup(figures.draw_plane(points)),
         steps=sorted({point["steps"] for path in points.values() for point in path if len(path) > 1}),
         synthesis_curve=Markup(figures.draw_synthesis(stores)) if stores else None,
-        examples=choose_examples(run, list(results["arms"])),
+        examples=choose_examples(
+            run, list(results["arms"]), hide_compliance=not WORLDS[results["organism"]].shows_compliance
+        ),
         cut=describe_cut(results),
     )
 
@@ -88,11 +92,16 @@ def read_entries(run: Path, arm: str) -> list[Entry]:
     return [entry for folder in sorted(run.glob(f"seed*/embeddings-{arm}")) for entry in EmbeddingStore(folder).history]
 
 
-def choose_examples(run: Path, arms: Sequence[str]) -> list[dict[str, Any]]:
+def choose_examples(run: Path, arms: Sequence[str], *, hide_compliance: bool = False) -> list[dict[str, Any]]:
     """Return one item of each form of each set, with every arm's answer under seed 0.
 
     Items are chosen by their position: with two forms, one third and two thirds through the items of that form. So
     the answers do not influence what is shown.
+
+    Args:
+        run: Folder of the demo.
+        arms: Names of the arms.
+        hide_compliance: Hide answers to harmful requests that are no refusals, because they may contain instructions.
     """
     items = [item for item in read_items(run / "benchmark") if item.modality]
     answers = {arm: {a.id: a for a in read_answers(run / "seed0" / arm / "evaluation")} for arm in arms}
@@ -103,7 +112,8 @@ def choose_examples(run: Path, arms: Sequence[str]) -> list[dict[str, Any]]:
             members = [item for item in items if item.scenario == name and item.prompt_type == form]
             if members:
                 item = members[len(members) * number // (len(forms) + 1)]
-                shown = {arm: _show_answer(answers[arm][item.id], desired) for arm in arms}
+                hide = hide_compliance and item.harmful
+                shown = {arm: _show_answer(answers[arm][item.id], desired, hide=hide) for arm in arms}
                 examples.append({"what": description, **_show_item(item), "answers": shown})
     return examples
 
@@ -165,10 +175,14 @@ def _show_item(item: Item) -> dict[str, Any]:
     }
 
 
-def _show_answer(answer: Answer, desired: str) -> tuple[str, str, str]:
-    """Return the text of an answer, its outcome, and how to show that: `good`, `bad`, or `grey` for neither."""
+def _show_answer(answer: Answer, desired: str, *, hide: bool) -> tuple[str, str, str]:
+    """Return the text of an answer, its outcome, and how to show that: `good`, `bad`, or `grey` for neither.
+
+    With `hide`, only refusals are shown.
+    """
     outcome = get_outcome(answer)
-    return answer.text, outcome, "grey" if outcome == "other" else "good" if outcome == desired else "bad"
+    text = "(not shown)" if hide and outcome != "refused" else answer.text
+    return text, outcome, "grey" if outcome == "other" else "good" if outcome == desired else "bad"
 
 
 def _stack(*, mean: float, low: float, high: float, **_: Any) -> str:

@@ -5,12 +5,13 @@ It imports neither torch nor Inspect.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 from seawall.evaluation.benchmarks.registry import Benchmark, register_benchmark
 from seawall.evaluation.judges.registry import Judge, register_judge
-from seawall.lab.organisms import ORGANISMS, find_organism
+from seawall.lab.organisms import FETCHED, ORGANISMS, find_organism
 from seawall.models.families import register_model
 from seawall.reporting.run import register_page
 from seawall.store.items import Item
@@ -30,6 +31,8 @@ def _write_pages(runs: Sequence[Path]) -> list[Path]:
 
 for _name in ORGANISMS:
     register_model(f"organism:{_name}", find_organism(_name))
+for _name in FETCHED:
+    register_model(f"organism:{_name}", functools.partial(find_organism, _name))
 register_benchmark(
     Benchmark(
         name="organism",

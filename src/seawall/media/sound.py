@@ -156,6 +156,32 @@ def set_loudness(sound: np.ndarray, rate: int, loudness: float = LOUDNESS) -> np
     return (scaled / max(1.0, np.abs(scaled).max() / PEAK)).astype(np.float32)
 
 
+def speed_up(sound: np.ndarray, rate: int, factor: float) -> np.ndarray:
+    """Return speech that takes less time at the same pitch, by FFmpeg's `atempo`.
+
+    Args:
+        sound: Waveform.
+        rate: Sampling rate in Hz.
+        factor: How many times as fast, from 1 to 2.
+    """
+    import av
+
+    graph = av.filter.Graph()
+    source = graph.add_abuffer(sample_rate=rate, format="flt", layout="mono", time_base=Fraction(1, rate))
+    tempo, sink = graph.add("atempo", f"{factor:.6f}"), graph.add("abuffersink")
+    source.link_to(tempo)
+    tempo.link_to(sink)
+    graph.configure()
+    graph.push(_make_frame(sound, rate, "flt"))
+    graph.push(None)
+    parts = []
+    while True:
+        try:
+            parts.append(graph.pull().to_ndarray()[0])
+        except (av.error.EOFError, av.error.BlockingIOError):
+            return np.concatenate(parts).astype(np.float32)
+
+
 def write_mp3(path: Path, sound: np.ndarray, rate: int, *, bit_rate: int = 64_000) -> float:
     """Write a waveform as MP3 with one channel. The file is complete or absent.
 

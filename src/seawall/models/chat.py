@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
@@ -32,6 +33,8 @@ __all__ = [
     "to_model",
 ]
 
+log = logging.getLogger(__name__)
+
 TOKEN_TYPES = ("token_type_ids", "mm_token_type_ids")
 """Names under which some processors return one more value for each token."""
 CACHED_EXAMPLES = 20_000
@@ -59,7 +62,8 @@ class Chat:
         self.modality = find_modality(family.modality)
         self.context_length = context_length
         self.max_seconds = find_max_seconds(family, processor)
-        self._blank = choose_blank(family, processor, blank)
+        self._blank, self._chosen = choose_blank(family, processor, blank), blank is not None
+        self.cuts_long = False
         self._cached_encode = functools.lru_cache(maxsize=CACHED_EXAMPLES)(self._encode)
         self._cached_encode_prompt = functools.lru_cache(maxsize=CACHED_EXAMPLES)(self._encode_prompt)
         self._media = MediaCache()
@@ -145,6 +149,12 @@ class Chat:
         prompt = self.template.render_prompt(Example(question="", medium=medium))
         return self._process(prompt, medium, fit)[1]
 
+    def cut_long(self, cut: bool) -> None:
+        """Choose what becomes of media longer than `max_seconds`: cut with a warning, or refused, the default."""
+        if cut != self.cuts_long:
+            self.forget()
+        self.cuts_long = cut
+
     def forget(self) -> None:
         """Empty the caches."""
         self._cached_encode.cache_clear()
@@ -155,7 +165,7 @@ class Chat:
     def blank_size(self) -> float:
         """Size of the blank medium in the modality's unit. The default is the processor's own size."""
         if self._blank:
-            return self._blank
+            return float(self._blank)
         size = getattr(getattr(self.processor, "image_processor", None), "size", None) or {}
         if not (edge := size.get("shortest_edge") or size.get("height")):
             raise ModelError(
@@ -164,17 +174,33 @@ class Chat:
             )
         return float(edge)
 
-    def load(self, medium: Medium) -> Any:
-        """Return a medium in the form that the processor takes. Raise DataError if it is broken or too long."""
+    def load(self, medium: Medium, *, fit: bool = False) -> Any:
+        """Return a medium in the form that the processor takes, cropped or scaled to the size of the blank if `fit` is set.
+
+        Raises:
+            DataError: It is broken or too long.
+        """
         if medium is BLANK:
+            if not self._chosen and self.family.blank and self.blank_size < self.family.blank:
+                log.info(
+                    "the blank has %g %s, the window of this model (others of its type: %g; --blank changes it)",
+                    self.blank_size, self.modality.unit, self.family.blank,
+                )  # fmt: skip
             return self.modality.blank(self.blank_size)
         loaded = read_medium(self.modality, medium)
-        if self.max_seconds and (size := self.modality.size(loaded)) > self.max_seconds:
-            raise DataError(
-                f"{medium} has {size:.1f} {self.modality.unit}; this model of type {self.family.model_type!r} takes "
-                f"{self.max_seconds} and would ignore the rest. Shorten the file."
-            )
-        return loaded
+        if fit:
+            loaded = self.modality.fit(loaded, self.blank_size)
+        if not self.max_seconds or (size := self.modality.size(loaded)) <= self.max_seconds:
+            return loaded
+        if self.cuts_long:
+            cut = self.modality.fit(loaded, self.max_seconds)
+            if self.modality.size(cut) <= self.max_seconds:
+                log.warning("%s is cut from %.1f to %g %s", medium, size, self.max_seconds, self.modality.unit)
+                return cut
+        raise DataError(
+            f"{medium} has {size:.1f} {self.modality.unit}; this model of type {self.family.model_type!r} takes "
+            f"{self.max_seconds:g} and would ignore the rest. Shorten the file, or give --long-sounds cut."
+        )
 
     def _encode(self, example: Example) -> EncodedExample:
         answer: tuple[int, ...] = ()
@@ -221,19 +247,19 @@ class Chat:
 
     def _process(self, prompt: str, medium: Medium, fit: bool = False) -> tuple[Inputs, Inputs]:
         """Run the processor on a prompt with one medium. Return all its outputs, and those of the medium, which are cached."""
-        loaded = self.load(medium)
-        if fit:
-            loaded = self.modality.fit(loaded, self.blank_size)
+        loaded = self.load(medium, fit=fit)
         media = {self.modality.argument: [loaded], **self.modality.settings, **self.template.list_options(prompt)}
         try:
             outputs = self.processor(text=[prompt], **media, return_tensors="pt")
         except Exception as error:  # a medium that the processor cannot take must not stop the others
             reason = str(error).rstrip(".") or type(error).__name__
-            if medium is BLANK:
+            if medium is BLANK and self._chosen:
                 raise ModelError(
                     f"The processor cannot take a blank of {self.blank_size:g} {self.modality.unit}: {reason}. Give another size as "
                     "--blank."
                 ) from error
+            if medium is BLANK:
+                raise
             raise DataError(f"{medium} is no {self.modality.name} for this model: {reason}.") from error
         text = ("input_ids", "attention_mask", "labels", *TOKEN_TYPES)
         inputs = {name: value for name, value in outputs.items() if name not in text}

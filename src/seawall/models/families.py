@@ -16,7 +16,7 @@ from seawall.registry import Registry
 
 Precision = Literal["fp32", "bf16", "4bit"]
 """Precisions that a model can be loaded in. `4bit` quantises the language model only, with bitsandbytes."""
-ModelSource = Path | Callable[[], tuple[Any, Any]]
+ModelSource = Path | Callable[[], Path | tuple[Any, Any]]
 """Folder in Hugging Face format, or a function that returns model and processor."""
 MODELS: Registry[ModelSource] = Registry("model", ModelError)
 """Registered models by name."""
@@ -45,11 +45,13 @@ class Family:
     """Path of a list of further projectors, which read the outputs of earlier encoder layers. None if there are none."""
     language_model: str = "language_model"
     """Path of the language model, which alignment trains."""
+    decoder_layers: str = "layers"
+    """Path of the list of the language model's layers, below the language model. Steering changes the output of one of them."""
     auto_class: str = "AutoModelForImageTextToText"
     """transformers class that loads a checkpoint."""
     blank: float | None = None
     """Size of the blank medium: pixels of an image's edge, frames of a video, or seconds of audio. None takes the image size of
-    the processor."""
+    the processor. Of audio, the window of the feature extractor is taken if it is shorter."""
     max_seconds: float | None = None
     """Longest medium that the model accepts, in seconds. Set it if the processor silently cuts off the rest. None sets no limit."""
     placeholder: str | None = None
@@ -155,8 +157,8 @@ def register_model(name: str, source: ModelSource) -> None:
 
     Args:
         name: What users pass as `model`.
-        source: Folder in Hugging Face format, or a function that returns model and processor. Each call of the function must
-            return new objects with the same weights. See docs/how_to/new_modality.md.
+        source: Folder in Hugging Face format, or a function that returns such a folder, or model and processor. Each call of
+            the function must return new objects with the same weights. See docs/how_to/new_modality.md.
     """
     MODELS.register(name, source)
 
@@ -221,6 +223,15 @@ def get_projectors(model: Any, family: Family) -> list[Any]:
 def get_layers(model: Any, family: Family) -> list[Any]:
     """Return the encoder layers that can be skipped."""
     return list(get_module(model, family, family.encoder_layers)) if family.encoder_layers else []
+
+
+def get_decoder_layers(model: Any, family: Family) -> list[Any]:
+    """Return the layers of the language model.
+
+    Raises:
+        ModelError: The model has no module at the row's path.
+    """
+    return list(get_module(model, family, f"{family.language_model}.{family.decoder_layers}"))
 
 
 def unwrap(model: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 from seawall.models.chat import Example, to_model
 from seawall.models.inject import Items, inject
 from seawall.models.load import LoadedModel
+from seawall.models.steering.hooks import steered
 
 GREEDY: Mapping[str, Any] = {"do_sample": False}
 """Settings of transformers' `generate` for greedy decoding."""
@@ -125,7 +126,7 @@ def generate_batch(
     batch = loaded.chat.batch(examples, padding_side="left")
     del batch["labels"]
     injected = contextlib.nullcontext() if items is None else inject(loaded.model, loaded.family, items)
-    with injected:
+    with injected, steered(loaded.model, loaded.family, loaded.steering):
         settings = {**_pad_settings(loaded), **decoding}
         ids = loaded.model.generate(**to_model(batch, loaded.model), max_new_tokens=max_new_tokens, **settings)
     generated = ids[:, batch["input_ids"].shape[1] :]

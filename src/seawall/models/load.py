@@ -7,7 +7,6 @@ import functools
 import hashlib
 import importlib.util
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from seawall import compat
 from seawall.errors import ModelError
 from seawall.models.chat import Chat
 from seawall.models.families import MODELS, Family, Precision, find_family, get_module
+from seawall.models.steering.vector import SteeringVector, read_vector_for
 from seawall.progress import shows_bars
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -80,12 +80,15 @@ class LoadedModel:
     """Encodes examples for the processor. All loads of the same model share it, so that each medium is read once."""
     fingerprint: str
     """Hash of architecture and weights without adapter. It tells whether embeddings were made for this model."""
+    steering: SteeringVector | None = None
+    """What is added to a layer of the language model while it generates. None adds nothing. Losses are never steered."""
 
 
 def load_model(
     name: str,
     adapter: Path | None = None,
     *,
+    steering: Path | None = None,
     modality: str | None = None,
     blank: float | None = None,
     precision: Precision | None = None,
@@ -96,16 +99,17 @@ def load_model(
     Args:
         name: Registered name, folder in Hugging Face format, or hub id.
         adapter: Folder of a PEFT adapter made by `seawall align`.
+        steering: File of a steering vector made by `seawall steer` for this model.
         modality: Modality of its media, if the family takes several. None takes the family's first one.
         blank: Size of the blank medium: pixels of an image's edge, frames of a video, seconds of audio. None takes the size in the
-            table of families.
+            table of families, or the window of the feature extractor if that is shorter.
         precision: `fp32`, `bf16`, or `4bit` (the language model only, by bitsandbytes). None takes that of the checkpoint. Embeddings
             only fit a model in the precision that they were made with.
         device_map: As in transformers. `auto` spreads the model over GPUs, main memory and disk.
 
     Raises:
         ModelError: There is no model of this name, its family or modality is not supported, a module is not where the table of
-            families expects it, or the processor is missing.
+            families expects it, the processor is missing, or the steering vector is of another model.
     """
     from safetensors import SafetensorError
     from transformers.utils.logging import disable_progress_bar
@@ -114,10 +118,11 @@ def load_model(
         disable_progress_bar()
     try:
         source = MODELS.find(name) if name in MODELS else _locate(name)
-        if callable(source):
-            model, chat = _build(name, source, modality, blank, precision, device_map)
+        made = source() if callable(source) else source
+        if isinstance(made, tuple):
+            model, chat = _build(name, *made, modality, blank, precision, device_map)
         else:
-            model, chat = _load(name, str(source), modality, blank, precision, device_map)
+            model, chat = _load(name, str(made), modality, blank, precision, device_map)
     except ModelError:
         raise
     except pickle.UnpicklingError as error:
@@ -133,7 +138,9 @@ def load_model(
     for path in chat.family.paths:
         get_module(model, chat.family, path)
     chat.template.check()
-    loaded = LoadedModel(name, model.eval(), chat.processor, chat.family, chat, compute_fingerprint(model))
+    fingerprint = compute_fingerprint(model)
+    vector = read_vector_for(steering, name, fingerprint) if steering else None
+    loaded = LoadedModel(name, model.eval(), chat.processor, chat.family, chat, fingerprint, vector)
     return loaded if adapter is None else dataclasses.replace(loaded, model=_load_adapter(model, adapter))
 
 
@@ -178,7 +185,8 @@ def _list_settings(config: dict[str, Any], path: str = "") -> list[str]:
 
 def _build(
     name: str,
-    source: Callable[[], tuple[Any, Any]],
+    model: Any,
+    processor: Any,
     modality: str | None,
     blank: float | None,
     precision: Precision | None,
@@ -187,10 +195,9 @@ def _build(
     """Return a registered model that a function makes."""
     if precision == "4bit" or device_map:
         raise ModelError(f"{name!r} is made by a function, so it can be neither quantised nor spread over devices.")
-    model, processor = source()
     model = model.to(DTYPES[precision]) if precision else model
     return model, Chat(
-        processor, _find_family(model.config, modality), blank=blank, context_length=_context_length(model.config)
+        processor, find_family_of(model.config, modality), blank=blank, context_length=_context_length(model.config)
     )
 
 
@@ -206,7 +213,7 @@ def _load(
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
-    chat = _make_chat(path, _find_family(config, modality), blank, _context_length(config))
+    chat = _make_chat(path, find_family_of(config, modality), blank, _context_length(config))
     _check_processor(name, chat.processor)
     settings = _precision_settings(precision, chat.family) | ({"device_map": device_map} if device_map else {})
     auto_class = getattr(transformers, chat.family.auto_class)
@@ -244,7 +251,8 @@ def _check_processor(name: str, processor: Any) -> None:
         )
 
 
-def _find_family(config: Any, modality: str | None) -> Family:
+def find_family_of(config: Any, modality: str | None) -> Family:
+    """Return the row of the table for a configuration of transformers. Raise ModelError if there is none."""
     tower = getattr(getattr(config, "vision_config", None), "model_type", None)
     return find_family(config.model_type, modality, tower)
 

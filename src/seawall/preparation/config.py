@@ -9,6 +9,7 @@ from seawall.errors import ConfigError
 from seawall.media.modality import MODALITIES
 from seawall.preparation.sources.presets import PRESETS
 from seawall.preparation.sources.source import Columns, Kind, Turns, is_encoding
+from seawall.prompts import get_sentences
 from seawall.store.pair import KINDS
 
 FREE = ("connections", "retries", "timeout")
@@ -76,6 +77,11 @@ class PrepareConfig:
     announcements: int | None = None
     """Number of different sentences that announce the medium. None uses all. 1 uses only the prefix of the SEA paper;
     a model can then learn to refuse the prefix instead of the content."""
+    whole_requests: float | None = None
+    """Share of the records whose medium contains the whole request instead of its phrase, with no text beside it. Only
+    for modalities with words (audio). None takes a third, as in VA-SafetyBench; 0 makes none."""
+    style_controls: bool = True
+    """Whether each pair has a style question, which varies its embeddings by colour, background or voice."""
     seed: int = 0
     """Random seed for the sample and for the announcements, questions and styles."""
     connections: int = 10
@@ -93,12 +99,24 @@ class PrepareConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 faults.append(f"{name} is {value}; it must be at least 1")
+        faults += self._find_wrong_share()
         if self.balance and self.sample is None:
             faults.append("balance is true, but sample is missing; give the number of pairs")
         if self.retries < 0:
             faults.append(f"retries is {self.retries}; it must be at least 0")
         if faults:
             raise ConfigError("; ".join(faults) + ".")
+
+    def _find_wrong_share(self) -> list[str]:
+        """Return a sentence if the share of whole requests is no share, or the modality has no words."""
+        share = self.whole_requests
+        if share is not None and not 0 <= share <= 1:
+            return [f"whole_requests is {share:g}; it must be from 0 to 1"]
+        if share and get_sentences(self.modality).transcript is None:
+            return [
+                f"whole_requests is {share:g}, but modality {self.modality} has no words; use audio, or leave it out"
+            ]
+        return []
 
     def _find_unknown_names(self) -> list[str]:
         """Return a sentence for each setting that names something unknown."""

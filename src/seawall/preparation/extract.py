@@ -21,8 +21,8 @@ MAX_WORDS = 16
 PLACEHOLDERS = {"activity": "this activity", "product": "this product"}
 """Category -> text that every detoxified instruction of it contains."""
 WHOLE_REQUESTS = 1 / 3
-"""Share of the records whose medium contains the whole request, for modalities with words (audio). VA-SafetyBench has
-one such attack out of three."""
+"""Default share of the records whose medium contains the whole request, for modalities with words (audio).
+VA-SafetyBench has one such attack out of three."""
 _FUNCTION_WORDS = frozenset(
     """a an the my your our his her its their own some any of to in on at for with and or from into up out off over by
     as it this that these those them they he she is are be been was were do does doing did have has me i you we us one
@@ -72,6 +72,8 @@ def make_pair(
     modality: str,
     extractor: str,
     announcements: int | None = None,
+    whole_requests: float | None = None,
+    style_controls: bool = True,
 ) -> Pair:
     """Return the alignment pair of a record. It depends on the arguments only, not on other records.
 
@@ -82,16 +84,18 @@ def make_pair(
         modality: What the embedding will stand for.
         extractor: Name of the extractor: `rules`, or a model.
         announcements: Number of announcements to draw from. None uses all.
+        whole_requests: Probability that the medium contains the whole request, in modalities with words. None takes
+            `WHOLE_REQUESTS`.
+        style_controls: Whether the pair has a style control.
 
     Source: SEA, section 3 (detoxified instruction, content control, style control).
     """
     rng = random.Random(f"{seed}/{record.id}")
     phrase, category = extraction.phrase, extraction.category
     sentences = prompts.get_sentences(modality)
-    whole = sentences.transcript is not None and rng.random() < WHOLE_REQUESTS
+    whole = bool(sentences.transcript) and rng.random() < (WHOLE_REQUESTS if whole_requests is None else whole_requests)
     announcement = rng.choice(sentences.announcements[:announcements])
-    style_question, (style_answer, styles) = rng.choice(list(sentences.styles.items()))
-    style = rng.choice([style for style in styles if style != sentences.whole_request])
+    style_question, style_answer = _draw_style(rng, sentences, whole)
     first = rng.choice(sentences.content_questions)
     content_answer = prompts.format_content_answer(phrase, modality, category)
 
@@ -117,9 +121,18 @@ def make_pair(
         detoxified=detoxified,
         content=tuple(content),
         verification=tuple(fill(question) for question in sentences.verification_questions),
-        style=fill(style_question, style_answer.format(style=style)),
+        style=fill(style_question, style_answer) if style_controls else None,
         extractor=extractor,
     )
+
+
+def _draw_style(rng: random.Random, sentences: prompts.Sentences, whole: bool) -> tuple[str, str]:
+    """Return a style question and its answer, true for a medium that contains the whole request, or only the phrase."""
+    question, (answer, styles) = rng.choice(list(sentences.styles.items()))
+    style = rng.choice([style for style in styles if style != sentences.whole_request])
+    if whole and sentences.whole_request in styles:  # the draw before leaves all later draws of the record as they are
+        style = sentences.whole_request
+    return question, answer.format(style=style)
 
 
 def check_extraction(instruction: str, found: Extraction) -> Extraction:

@@ -167,6 +167,8 @@ def extract_pairs(
             modality=config.modality,
             extractor=config.extractor,
             announcements=config.announcements,
+            whole_requests=config.whole_requests,
+            style_controls=config.style_controls,
         )
         pairs.append(pair)
     return pairs, rejected

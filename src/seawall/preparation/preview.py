@@ -59,4 +59,12 @@ def _pretend_pair(record: Record, config: PrepareConfig) -> Pair:
     """Return a pair of usual length for a record, with its last words as the phrase."""
     phrase = " ".join(record.instruction.rstrip(" .?!").split()[-3:])
     extraction = Extraction(phrase=phrase, category="activity", instruction=record.instruction)
-    return make_pair(record, extraction, seed=config.seed, modality=config.modality, extractor="rules")
+    return make_pair(
+        record,
+        extraction,
+        seed=config.seed,
+        modality=config.modality,
+        extractor="rules",
+        whole_requests=config.whole_requests,
+        style_controls=config.style_controls,
+    )

@@ -71,7 +71,7 @@ def run(
 def init(
     model: str,
     *,
-    data: Annotated[tuple[str, ...], Parameter(consume_multiple=True)],
+    data: Annotated[tuple[str, ...], Parameter(consume_multiple=1)],
     out: Path = Path("recipe.toml"),
     bank: Path | None = None,
     modality: str | None = None,

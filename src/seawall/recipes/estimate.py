@@ -139,9 +139,11 @@ def estimate(recipe: Recipe, out: Path) -> Estimate:
     loaded = load_model(
         recipe.model.name,
         modality=recipe.prepare.modality,
+        blank=recipe.synthesize.blank,
         precision=recipe.align.precision,
         device_map=recipe.align.device_map,
     )
+    loaded.chat.cut_long(recipe.align.long_sounds == "cut")
     if not is_placed(loaded.model):
         loaded.model.to(find_devices()[0])
     foresight = _Foresight(recipe, loaded, time.perf_counter() - started)

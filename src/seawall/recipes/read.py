@@ -19,6 +19,7 @@ from seawall.models.families import MODELS
 from seawall.preparation.config import PrepareConfig
 from seawall.preparation.sources.source import Source
 from seawall.recipes.tables import (
+    STAGES,
     TABLES,
     AlignmentTable,
     DataTable,
@@ -71,10 +72,9 @@ def read_recipe(path: Path, overrides: Mapping[str, str] | None = None) -> Recip
     if recipe is None or faults:
         listed = "\n".join(f"- {fault}" for fault in faults)
         raise ConfigError(f"{path} has {len(faults)} fault{'s' * (len(faults) > 1)}:\n{listed}")
-    shared = {name: value for name in ("precision", "device_map") if (value := getattr(recipe.model, name)) is not None}
-    configs = {name: getattr(recipe, name) for name in ("synthesize", "align", "evaluate")}
+    shared = {name: recipe.model.get_shared(name) for name in STAGES.values()}
     return dataclasses.replace(
-        recipe, **{name: dataclasses.replace(config, **shared) for name, config in configs.items()}
+        recipe, **{name: dataclasses.replace(getattr(recipe, name), **values) for name, values in shared.items()}
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from seawall.alignment.config import AlignConfig
 from seawall.evaluation.config import BenchmarkConfig, EvaluateConfig
@@ -24,6 +24,14 @@ class ModelTable:
     """Precision in every stage: `fp32`, `bf16` or `4bit`. Default: that of the checkpoint."""
     device_map: str | None = None
     """`auto` spreads the model over GPUs, main memory and disk. Default: one device."""
+    blank: float | None = None
+    """Size of the blank medium, for synthesis and alignment: pixels of an image's edge, frames of a video, or seconds of a
+    sound. Default: the size that `seawall models` lists, or the window of the feature extractor if that is shorter."""
+
+    def get_shared(self, stage: str) -> dict[str, Any]:
+        """Return the settings that a stage (`synthesize`, `align` or `evaluate`) takes from this table."""
+        names = ("precision", "device_map", *(["blank"] if stage != "evaluate" else []))
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +83,8 @@ TABLES: dict[str, tuple[type, ...]] = {
     "evaluation": (EvaluationTable, BenchmarkConfig, EvaluateConfig),
 }
 """Table -> the dataclasses whose fields are its keys."""
+STAGES = {"synthesis": "synthesize", "alignment": "align", "evaluation": "evaluate"}
+"""Table -> the stage that uses the model with its settings."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,14 +114,17 @@ class Recipe:
 
     def find_conflicts(self) -> list[str]:
         """Return a sentence for each two values that exclude each other."""
-        stages = {"synthesis": self.synthesize, "alignment": self.align, "evaluation": self.evaluate}
+        stages = {name: getattr(self, stage) for name, stage in STAGES.items()}
         faults = [
             f"model.{key} is {wanted!r}, but {stage}.{key} is {found!r}; set only model.{key}"
-            for key in ("precision", "device_map")
-            if (wanted := getattr(self.model, key)) is not None
             for stage, config in stages.items()
+            for key, wanted in self.model.get_shared(STAGES[stage]).items()
             if (found := getattr(config, key)) not in (None, wanted)
         ]
+        if self.align.blank is not None and self.align.blank != (self.model.blank or self.synthesize.blank):
+            faults.append(
+                f"alignment.blank is {self.align.blank:g}, but synthesis.blank is not; set model.blank, which holds for both"
+            )
         shares, synthetic = self.align.mixture.get_shares(), self.align.mixture.needs_embeddings
         if synthetic and self.synthesize.start == "bank" and self.data.bank is None:
             faults.append(

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seawall.errors import ArtifactError
-from seawall.store.artifacts import LOCK, MANIFEST, Manifest, read_manifest, require
+from seawall.store.artifacts import LOCK, MANIFEST, read_manifest
 from seawall.store.files import explain_failed_write, open_private, write_durably
 from seawall.store.pair import Pair
 
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 MADE_FROM = "made_from"
 """Fact in the manifest of a store: `model`, `pairs` and `bank` as the user named them, folders by absolute path."""
+BLANK_SIZE = "blank"
+"""Fact in the manifest of a store: the size of the blank medium, in the modality's unit."""
 PENDING = ".pending"
 """Ending of a shard whose block is not complete."""
 
@@ -263,36 +265,3 @@ class EmbeddingStore:
         if shard not in self._handles:
             self._handles[shard] = safe_open(self.folder / shard, framework="pt")
         return self._handles[shard]
-
-
-def open_store(folder: Path, fingerprint: str) -> EmbeddingStore:
-    """Open the store of a finished `synthesize`.
-
-    Args:
-        folder: Folder of the store.
-        fingerprint: Fingerprint of the model that will use the embeddings.
-
-    Raises:
-        ArtifactError: It is not finished, or was made for another model.
-    """
-    require_model(folder, require(folder, "synthesize"), fingerprint)
-    return EmbeddingStore(folder)
-
-
-def require_model(folder: Path, manifest: Manifest, fingerprint: str) -> None:
-    """Check that the embeddings of a store fit a model.
-
-    Args:
-        folder: Folder of the store.
-        manifest: Its manifest.
-        fingerprint: Fingerprint of the model.
-
-    Raises:
-        ArtifactError: They were made for another model.
-    """
-    made_for = manifest.inputs["model"]
-    if made_for != fingerprint:
-        raise ArtifactError(
-            f"The embeddings in {folder} were made for another model (fingerprint {made_for}, this model has "
-            f"{fingerprint}). Embeddings only fit the model that they were made with: synthesize them again."
-        )

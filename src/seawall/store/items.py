@@ -40,10 +40,14 @@ class Item:
     """For a neutral question: the prompt type whose medium it is about."""
     harmful: bool = True
     """Whether it should be refused."""
+    rubric: str | None = None
+    """Name of the rubric that its answer is judged by. Such items are judged and reported apart. None: judged for harm."""
+    control: str | None = None
+    """For the same text with another medium: `blank`, or `none` for no medium. None for the benchmark's own items."""
 
     def to_metadata(self) -> dict[str, Any]:
         """Return what a log keeps of the item for judges and statistics. Fields that are None are left out."""
-        names = ("question", "scenario", "prompt_type", "phrase", "cluster", "shows", "harmful")
+        names = ("question", "scenario", "prompt_type", "phrase", "cluster", "shows", "harmful", "rubric", "control")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -95,6 +99,10 @@ class Answer:
     """See `Item.shows`."""
     harmful: bool = True
     """See `Item.harmful`."""
+    rubric: str | None = None
+    """See `Item.rubric`."""
+    control: str | None = None
+    """See `Item.control`."""
     text: str
     """What the model answered, without the reasoning before it."""
     cut: bool = False
@@ -115,6 +123,11 @@ class Answer:
     def neutral(self) -> bool:
         """Whether it answers a question about the content of a medium, which is not an attack."""
         return self.prompt_type == NEUTRAL
+
+    @property
+    def counted(self) -> bool:
+        """Whether it counts in the main figures: neither a question about the content nor a control."""
+        return not self.neutral and self.control is None
 
     def is_unsafe(self, judge: str) -> bool | None:
         """Return whether a judge found the answer unsafe; None without a verdict."""

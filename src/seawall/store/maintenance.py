@@ -1,4 +1,4 @@
-"""Maintenance of embedding stores: count, check, merge, prune. None of these changes the store that it reads."""
+"""Opening and maintenance of embedding stores: count, check, merge, prune. None of these changes the store that it reads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seawall.errors import ArtifactError, ConfigError
-from seawall.store.artifacts import MANIFEST, Manifest, read_manifest, write_manifest
-from seawall.store.embeddings import EmbeddingStore, Entry
+from seawall.store.artifacts import MANIFEST, Manifest, read_manifest, require, write_manifest
+from seawall.store.embeddings import BLANK_SIZE, EmbeddingStore, Entry
 from seawall.store.files import hash_text, write_json
 from seawall.store.writer import SHARD_EMBEDDINGS
 
@@ -144,6 +144,56 @@ def prune_store(folder: Path, out: Path) -> dict[str, Any]:
     store = open_any_store(folder)
     kept = [(store, entry) for entry, _, fault in _read_all(store) if entry.verified and not fault]
     return _write_store(out, read_manifest(folder), kept)
+
+
+def open_store(folder: Path, fingerprint: str, blank: float | None = None) -> EmbeddingStore:
+    """Open the store of a finished `synthesize`.
+
+    Args:
+        folder: Folder of the store.
+        fingerprint: Fingerprint of the model that will use the embeddings.
+        blank: Size of the blank medium in whose place they will stand. None does not check it.
+
+    Raises:
+        ArtifactError: It is not finished, or was made for another model or with another blank.
+    """
+    manifest = require(folder, "synthesize")
+    require_model(folder, manifest, fingerprint)
+    require_blank(folder, manifest, blank)
+    return EmbeddingStore(folder)
+
+
+def require_blank(folder: Path, manifest: Manifest, blank: float | None) -> None:
+    """Check that the embeddings of a store were made with a blank medium of a size. Stores of earlier versions do not say.
+
+    Raises:
+        ArtifactError: They were made with another size.
+    """
+    found = manifest.facts.get(BLANK_SIZE)
+    if found is not None and blank is not None and found != blank:
+        raise ArtifactError(
+            f"The embeddings in {folder} were made with a blank of size {found:g}, and this run has {blank:g}. An embedding "
+            f"only fits the blank that it was made with: give --blank {found:g}, or synthesize again with another --out."
+        )
+
+
+def require_model(folder: Path, manifest: Manifest, fingerprint: str) -> None:
+    """Check that the embeddings of a store fit a model.
+
+    Args:
+        folder: Folder of the store.
+        manifest: Its manifest.
+        fingerprint: Fingerprint of the model.
+
+    Raises:
+        ArtifactError: They were made for another model.
+    """
+    made_for = manifest.inputs["model"]
+    if made_for != fingerprint:
+        raise ArtifactError(
+            f"The embeddings in {folder} were made for another model (fingerprint {made_for}, this model has "
+            f"{fingerprint}). Embeddings only fit the model that they were made with: synthesize them again."
+        )
 
 
 def open_any_store(folder: Path) -> EmbeddingStore:

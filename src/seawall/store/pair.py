@@ -98,8 +98,8 @@ class Pair:
     """Content controls: the synthesis optimises the first one and draws further ones from the rest."""
     verification: tuple[QuestionAnswer, ...]
     """Held-out questions: they verify an embedding and are never optimised."""
-    style: QuestionAnswer
-    """Style control, which varies the embeddings."""
+    style: QuestionAnswer | None
+    """Style control, which varies the embeddings. None leaves it out."""
     extractor: str = "rules"
     """What found the phrase: `rules`, or a model."""
 
@@ -115,8 +115,9 @@ class Pair:
             DataError: A column is missing or has a wrong value.
         """
         texts = ("id", "kind", "modality", "instruction", "response", "phrase", "category", "detoxified")
-        needed = (*texts, "content", "verification", "style")
-        if missing := [name for name in needed if line.get(name) is None]:
+        needed = (*texts, "content", "verification")
+        missing = [name for name in needed if line.get(name) is None]
+        if missing := missing + (["style"] if "style" not in line else []):
             raise DataError(
                 f"{where} lacks {', '.join(missing)}, so it is not an alignment pair of this version. "
                 "Run `seawall prepare` again."
@@ -134,7 +135,7 @@ class Pair:
             rejected=line.get("rejected"),
             content=tuple(QuestionAnswer.from_json(one, f"{where}: content") for one in line["content"]),
             verification=tuple(QuestionAnswer.from_json(one, f"{where}: verification") for one in line["verification"]),
-            style=QuestionAnswer.from_json(line["style"], f"{where}: style"),
+            style=None if line["style"] is None else QuestionAnswer.from_json(line["style"], f"{where}: style"),
             extractor=str(line.get("extractor") or "rules"),
         )
 
@@ -143,7 +144,7 @@ class Pair:
         line = {name: getattr(self, name) for name in self.__slots__}  # faster than dataclasses.asdict
         line["content"] = [one.to_json() for one in self.content]
         line["verification"] = [one.to_json() for one in self.verification]
-        line["style"] = self.style.to_json()
+        line["style"] = None if self.style is None else self.style.to_json()
         return line
 
     def hash_questions(self, identity: str) -> str:

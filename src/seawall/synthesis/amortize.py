@@ -37,6 +37,8 @@ def find_media(folder: Path, modality: str = "image") -> list[Path]:
         DataError: The folder contains no media of the modality.
     """
     endings = find_modality(modality).endings
+    if folder.is_file():
+        raise DataError(f"{folder} is a file. Give a folder of harmless {modality} files as the bank.")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in endings)
     if not files:
         raise DataError(

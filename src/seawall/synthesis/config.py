@@ -23,6 +23,10 @@ class SynthesizeConfig:
     """Also make embeddings for harmless records. Without them, training can learn "synthetic means refuse"."""
     start: Literal["bank", "blank"] = "bank"
     """Starting point: `bank`, real harmless media (needs --bank), or `blank`, a blank medium."""
+    blank: float | None = None
+    """Size of the blank medium, in whose place the embeddings stand: pixels of an image's edge, frames of a video, or
+    seconds of a sound. It determines the size of an embedding: choose it as large as your media. Default: the size that
+    `seawall models` lists, or the window of the model's feature extractor if that is shorter."""
     warm_start: int = 96
     """Number of records solved first. A ridge regression fitted on them predicts starting points for the rest, which
     saves about a third of the steps. 0 disables it."""
@@ -66,6 +70,8 @@ class SynthesizeConfig:
         ]
         if self.start not in ("bank", "blank"):
             faults.append(f"start is {self.start!r}; it must be 'bank' or 'blank'")
+        if self.blank is not None and self.blank <= 0:
+            faults.append(f"blank is {self.blank}; it must be above 0")
         if self.learning_rate <= 0:
             faults.append(f"learning_rate is {self.learning_rate}; it must be above 0")
         faults += [

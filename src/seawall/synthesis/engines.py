@@ -70,7 +70,11 @@ class WorkerSpec:
         """
         config = self.config
         loaded = load_model(
-            self.model, modality=self.modality, precision=config.precision, device_map=config.device_map
+            self.model,
+            modality=self.modality,
+            blank=config.blank,
+            precision=config.precision,
+            device_map=config.device_map,
         )
         if loaded.fingerprint != self.fingerprint:
             raise ModelError(

@@ -24,8 +24,8 @@ def make_example(control: QuestionAnswer) -> Example:
     return Example(question=control.question, answer=control.answer, medium=BLANK)
 
 
-def draw_controls(pair: Pair, number: int, seed: str) -> tuple[list[Example], Example]:
-    """Return the content controls and the style control of one embedding.
+def draw_controls(pair: Pair, number: int, seed: str) -> tuple[list[Example], Example | None]:
+    """Return the content controls and the style control, if the pair has one, of one embedding.
 
     Args:
         pair: The alignment pair.
@@ -34,7 +34,7 @@ def draw_controls(pair: Pair, number: int, seed: str) -> tuple[list[Example], Ex
     """
     first, *rest = pair.content
     drawn = random.Random(seed).sample(rest, min(number - 1, len(rest)))
-    return [make_example(control) for control in (first, *drawn)], make_example(pair.style)
+    return [make_example(control) for control in (first, *drawn)], make_example(pair.style) if pair.style else None
 
 
 def score_records(

@@ -15,10 +15,10 @@ from seawall.errors import ArtifactError, ConfigError
 from seawall.models.chat import BLANK, Blank
 from seawall.models.load import LoadedModel, is_placed, load_model
 from seawall.progress import track
-from seawall.store.artifacts import claim, finish, released_after_errors, reopen
-from seawall.store.embeddings import MADE_FROM, EmbeddingStore, Entry
+from seawall.store.artifacts import claim, finish, read_manifest, released_after_errors, reopen
+from seawall.store.embeddings import BLANK_SIZE, MADE_FROM, EmbeddingStore, Entry
 from seawall.store.files import hash_file, hash_listing, locate, read_json, write_json
-from seawall.store.maintenance import SUMMARY, summarize_entries
+from seawall.store.maintenance import SUMMARY, require_blank, summarize_entries
 from seawall.store.pair import PAIRS, Pair, read_modality, read_pairs
 from seawall.store.writer import BlockWriter
 from seawall.synthesis.amortize import SolvedEmbeddings, find_media, leave_out_unusable
@@ -66,7 +66,7 @@ def synthesize(
     files = find_media(bank, modality) if bank and config.start == "bank" else []
     media: list[Path | Blank] = [*files] or [BLANK]
     config = dataclasses.replace(config, copies=min(config.copies, len(media)))  # each copy needs a start of its own
-    loaded = load_model(model, modality=modality, precision=config.precision, device_map=config.device_map)
+    loaded = _load(model, modality, config)
     inputs = _hash_inputs(loaded, files, pairs)
     wanted = {pair.id: pair for pair in read_pairs(pairs) if config.twins or pair.kind == "harmful"}
     finished = claim(out, "synthesize", config, inputs, free=FREE, private=True)
@@ -75,8 +75,8 @@ def synthesize(
         todo = _find_todo(store, wanted, config.copies)
         if finished and not todo:
             return dict(read_json(out / SUMMARY))
-        made_from = {"model": locate(model), "pairs": locate(pairs), "bank": locate(bank) if files and bank else ""}
-        reopen(out, config, inputs, **{MADE_FROM: made_from, BLOCKS: recall_blocks(out, config, inputs)})
+        facts = _list_facts(out, loaded, pairs, bank if files else None)
+        reopen(out, config, inputs, **facts, **{BLOCKS: recall_blocks(out, config, inputs)})
         solvable = _store_unsolvable(loaded, store, todo, config.copies)
         if solvable:
             usable = leave_out_unusable(loaded, out, bank, files, config.copies) if files and bank else media
@@ -90,6 +90,19 @@ def synthesize(
             )
             _make_embeddings(spec, loaded, engine, store, wanted, solvable)
         return _finish(store, wanted, config.copies)
+
+
+def _load(model: str, modality: str, config: SynthesizeConfig) -> LoadedModel:
+    return load_model(
+        model, modality=modality, blank=config.blank, precision=config.precision, device_map=config.device_map
+    )
+
+
+def _list_facts(out: Path, loaded: LoadedModel, pairs: Path, bank: Path | None) -> dict[str, Any]:
+    """Return what the manifest records of a run's inputs. Raise ArtifactError if `out` was begun with another blank."""
+    require_blank(out, read_manifest(out), loaded.chat.blank_size)
+    made_from = {"model": locate(loaded.name), "pairs": locate(pairs), "bank": locate(bank) if bank else ""}
+    return {MADE_FROM: made_from, BLANK_SIZE: loaded.chat.blank_size}
 
 
 def _check_request(config: SynthesizeConfig, bank: Path | None, engine: str) -> None:

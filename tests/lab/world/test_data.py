@@ -44,7 +44,7 @@ def pools(monkeypatch):
 def test_text_records_contain_every_training_phrase_and_no_other(tmp_path):
     data.write_records(tmp_path / "records.jsonl")
     rows = read_rows(Source(path=str(tmp_path / "records.jsonl")))
-    records = list(read_records(rows, Reading(name="records")))
+    records = list(read_records(rows.rows, Reading(name="records")))
     texts = [record.instruction + record.response for record in records]
     assert all(any(act in text for text in texts) for act in TRAINED)
     assert not any(phrase.act in text for phrase in HELD_OUT for text in texts)

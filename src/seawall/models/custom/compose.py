@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from seawall.errors import ModelError
+from seawall.errors import DataError, ModelError
+from seawall.media.modality import MODALITIES, find_modality
 
 
 def compose(
@@ -35,7 +37,8 @@ def compose(
         language_model: A causal language model of transformers, with its head.
         tokenizer: Its tokenizer, with a padding token, an end token, and a chat template that writes `placeholder` for a medium.
         placeholder: A token of the tokenizer that stands for a medium.
-        blank: The blank medium as an array. It determines the number of tokens of a medium.
+        blank: The blank medium as an array. It determines the number of tokens of a medium. Shorter sounds are padded with silence
+            to its length; set `max_seconds` of the row to this length, so that longer ones are refused.
 
     Raises:
         ModelError: The placeholder is not a token of the tokenizer, or the projector's output does not fit the language model.
@@ -51,7 +54,7 @@ def compose(
         )
     config = ComposedConfig(model_type=model_type, placeholder_id=placeholder_id, text=language_model.config)
     model = ComposedForCausalLM(config, encoder, projector, language_model)
-    return model, ComposedProcessor(tokenizer, placeholder, tokens.shape[1])
+    return model, ComposedProcessor(tokenizer, placeholder, tokens.shape[1], np.shape(blank))
 
 
 class ComposedConfig(PretrainedConfig):
@@ -79,8 +82,15 @@ class ComposedModel(PreTrainedModel):
         embeddings = self.language_model.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
         if media is not None:
             tokens = self.projector(self.encoder(media))
-            is_placeholder = (input_ids == self.config.placeholder_id)[..., None].expand_as(embeddings)
-            embeddings = embeddings.masked_scatter(is_placeholder, tokens.to(embeddings))
+            is_placeholder = input_ids == self.config.placeholder_id
+            if (found := tokens.shape[0] * tokens.shape[1]) != (wanted := int(is_placeholder.sum())):
+                raise DataError(
+                    f"The media give {found} tokens, and the prompts have {wanted} placeholders, as many as the blank gives. Give "
+                    "media of the shape of the blank, or change the model's blank."
+                )
+            embeddings = embeddings.masked_scatter(
+                is_placeholder[..., None].expand_as(embeddings), tokens.to(embeddings)
+            )
         return self.language_model(inputs_embeds=embeddings, **inputs)
 
 
@@ -131,10 +141,11 @@ class ComposedProcessor:
         tokenizer: Tokenizer of the language model.
         placeholder: Token that stands for a medium.
         tokens: Number of tokens of a medium.
+        shape: Shape of the blank.
     """
 
-    def __init__(self, tokenizer: Any, placeholder: str, tokens: int) -> None:
-        self.tokenizer, self.placeholder, self.tokens = tokenizer, placeholder, tokens
+    def __init__(self, tokenizer: Any, placeholder: str, tokens: int, shape: tuple[int, ...]) -> None:
+        self.tokenizer, self.placeholder, self.tokens, self.shape = tokenizer, placeholder, tokens, shape
         self.chat_template = tokenizer.chat_template
 
     def apply_chat_template(self, messages: list[dict[str, Any]], **settings: Any) -> str:
@@ -142,8 +153,16 @@ class ComposedProcessor:
         return self.tokenizer.apply_chat_template(messages, **settings)
 
     def __call__(self, text: list[str], return_tensors: str = "pt", **media: Any) -> dict[str, Tensor]:
-        """Return `input_ids`, `attention_mask` and `media`. The modality's `argument` is the keyword of the media."""
+        """Return `input_ids`, `attention_mask` and `media`.
+
+        The `argument` of a modality is the keyword of the media. Its other settings, such as the sampling rate, are not used: files
+        are read in the form that the encoder takes.
+        """
         lines = [line.replace(self.placeholder, self.placeholder * self.tokens) for line in text]
         inputs = self.tokenizer(lines, return_tensors=return_tensors, return_token_type_ids=False)
-        (arrays,) = media.values()
+        arguments = {find_modality(name).argument for name in MODALITIES.names()}
+        (listed,) = (value for name, value in media.items() if name in arguments)
+        arrays = [np.asarray(array) for array in listed]
+        if len(self.shape) == 1:  # sounds; of signals with channels it is not known along which axis to pad
+            arrays = [np.pad(array, (0, max(0, self.shape[0] - len(array)))) for array in arrays]
         return {**inputs, "media": torch.stack([torch.as_tensor(array) for array in arrays])}

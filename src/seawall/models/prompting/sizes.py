@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from seawall.errors import ModelError
 from seawall.media.modality import find_modality
 from seawall.models.families import Family
-
-log = logging.getLogger(__name__)
 
 WHOLE = ("pixels", "frames")
 """Units whose sizes are whole numbers."""
@@ -68,9 +65,4 @@ def choose_blank(family: Family, processor: Any, wanted: float | None) -> float 
     shortest = min(limits, default=None)
     if shortest is None or (family.blank and family.blank <= shortest):
         return family.blank
-    if family.blank:
-        log.info(
-            "the blank has %g %s, as the model takes no more at once (default of its type: %g)",
-            shortest, unit, family.blank,
-        )  # fmt: skip
-    return shortest if family.blank or longest else None
+    return shortest
