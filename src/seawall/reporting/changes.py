@@ -6,11 +6,13 @@ import base64
 import html
 import io
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seawall.media.modality import find_modality
+from seawall.media.pixels import load_image
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -114,10 +116,10 @@ def _show_medium(modality: str, reference: str) -> str:
 
 def _scale(content: bytes) -> str:
     """Return an image as a data URI of at most `EDGE` pixels."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(content)) as image:
-        small = image.convert("RGB")
+    with tempfile.NamedTemporaryFile() as copy:
+        copy.write(content)
+        copy.flush()
+        small = load_image(Path(copy.name))
     small.thumbnail((EDGE, EDGE))
     file = io.BytesIO()
     small.save(file, "JPEG", quality=80)
