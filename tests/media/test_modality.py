@@ -130,7 +130,7 @@ def test_an_unknown_modality_is_refused_with_advice():
 
 def test_the_media_cache_drops_the_oldest_media_when_it_is_full(tiny, images, monkeypatch):
     own, read = chat.Chat(tiny.processor, tiny.family), []
-    monkeypatch.setattr(own, "load", lambda medium, load=own.load: read.append(medium) or load(medium))
+    monkeypatch.setattr(own, "load", lambda medium, load=own.load, **kw: read.append(medium) or load(medium, **kw))
     one = sum(value.nbytes for value in own.process_medium(chat.BLANK).values())
     monkeypatch.setattr(rows, "MEDIA_CACHE_BYTES", 2 * one)
     for medium in (images[0], images[1], chat.BLANK, images[1], images[0]):
