@@ -84,9 +84,10 @@ def join(language_model: tuple[Any, Any], trained: Path, out: Path) -> None:
     width = vision["vision_tower.embeddings.class_embedding"].shape[0]
     layers = len({name.split(".")[3] for name in vision if ".encoder.layers." in name})
     model = build_model(lm, processor, width=width, layers=layers)
-    tuned = get_peft_model(model, PeftConfig.from_pretrained(trained))
+    tuned: Any = get_peft_model(model, PeftConfig.from_pretrained(str(trained)))
     unknown = [*model.model.load_state_dict(vision, strict=False).unexpected_keys]
-    unknown += set_peft_model_state_dict(tuned, lora).unexpected_keys
+    placed: Any = set_peft_model_state_dict(tuned, lora)
+    unknown += placed.unexpected_keys
     if unknown:
         raise ModelError(f"{trained / TRAINED} does not fit the model: {', '.join(unknown[:3])}.")
     out.mkdir(parents=True)
