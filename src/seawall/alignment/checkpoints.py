@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers import TrainerCallback
 
 from seawall.errors import DataError
@@ -20,9 +21,7 @@ class MarkComplete(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the mark of the checkpoint of this step."""
-        from seawall.alignment.trainers import get_processes
-
-        processes = get_processes()
+        processes = PartialState()  # the state that the training has set up
         processes.wait_for_everyone()
         if processes.is_main_process:
             mark_complete(Path(args.output_dir) / f"checkpoint-{state.global_step}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from seawall.errors import DataError
-from seawall.preparation.sources.reading import Dropped, Reading
+from seawall.preparation.sources.reading import Dropped, Reading, read_flag
 from seawall.store.formats.conversation import (
     Exchange,
     Turn,
@@ -157,8 +157,6 @@ def read_labelled_responses(rows: Rows, reading: Reading) -> Iterator[Record | D
 
 def _find_good(row: Mapping[str, Any], count: int, place: str) -> tuple[str, list[bool | None]]:
     """Return the column of labels, and for each response whether it is the wanted one."""
-    from seawall.preparation.sources.presets import read_flag
-
     for name, value in row.items():
         named = name.lower()
         if (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from seawall.preparation.sources import forms
-from seawall.preparation.sources.reading import Dropped, Reading
+from seawall.preparation.sources.reading import Dropped, Reading, read_flag
 from seawall.store.pair import Record
 
 Rows = Iterable[tuple[int, dict[str, Any]]]
@@ -105,13 +105,6 @@ def make_instruction_reader(context: str, response: str) -> Reader:
             yield reading.make_record(number, number, row, "\n".join(filter(None, parts)), answer)
 
     return read
-
-
-def read_flag(value: Any) -> bool | None:
-    """Return a label. CSV files contain it as text."""
-    flags = {"true": True, "1": True, "1.0": True, "safe": True, "chosen": True}
-    flags |= {"false": False, "0": False, "0.0": False, "unsafe": False, "rejected": False}
-    return flags.get(str(value).strip().lower())
 
 
 _PKU_COLUMNS = ("prompt", "response_0", "response_1", "is_response_0_safe", "is_response_1_safe")

@@ -190,3 +190,10 @@ class Reading:
         if refusing == (self.default == "harmful"):
             return ""
         return f"{UNKNOWN}, and its answer {'refuses' if refusing else 'does not refuse'}"
+
+
+def read_flag(value: Any) -> bool | None:
+    """Return a label. CSV files contain it as text."""
+    flags = {"true": True, "1": True, "1.0": True, "safe": True, "chosen": True}
+    flags |= {"false": False, "0": False, "0.0": False, "unsafe": False, "rejected": False}
+    return flags.get(str(value).strip().lower())
