@@ -10,6 +10,7 @@ from seawall.models.chat import BLANK
 from seawall.models.encode import encode_media
 from seawall.prompts import mentions
 from seawall.synthesis import verify
+from seawall.synthesis.objective import make_example
 from seawall.synthesis.verify import verify_embeddings
 
 
@@ -47,6 +48,7 @@ def answer_from(monkeypatch, answers, expected=()):
         ]
         return type("Scores", (), {"is_greedy": lambda _: torch.tensor(found)})()
 
+    monkeypatch.setattr(verify, "_group_by_limit", lambda _, examples: {verify.MAX_NEW_TOKENS: [*examples]})
     monkeypatch.setattr(verify, "generate", generate)
     monkeypatch.setattr(verify, "score_records", score_records)
     return asked
@@ -75,6 +77,18 @@ def test_pairs_may_have_different_numbers_of_verification_questions(monkeypatch)
     answer_from(monkeypatch, answers)
     assert verify_embeddings(None, torch.arange(2.0).view(2, 1, 1), [long, short]) == [False, True]
     assert verify_embeddings(None, torch.zeros(0, 1, 1), []) == []
+
+
+def test_a_long_phrase_gets_enough_tokens_to_be_named_whole(organism):
+    long = "wash a very old car with soap and a soft sponge in the shade of a tree"
+    examples = {
+        row: make_example(make_pair(phrase=phrase).verification[0]) for row, phrase in enumerate(("wash a car", long))
+    }
+    groups = verify._group_by_limit(organism, examples)
+    (limit,) = [limit for limit, rows in groups.items() if rows == [1]]
+    assert groups[verify.MAX_NEW_TOKENS] == [0], "short phrases keep their limit, so their results stay the same"
+    tokens = sum(label >= 0 for label in organism.chat.encode(examples[1]).labels)
+    assert tokens > verify.MAX_NEW_TOKENS and tokens + verify.SPARE <= limit < tokens + 2 * verify.SPARE
 
 
 @pytest.mark.parametrize("share_prefix", [False, True])

@@ -6,7 +6,8 @@ An embedding is done, and used for training, only if it passes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,7 +20,9 @@ from seawall.store.pair import Pair
 from seawall.synthesis.objective import make_example, score_records
 
 MAX_NEW_TOKENS = 24
-"""Maximum tokens of a generated answer."""
+"""Maximum tokens of a generated answer, unless the expected answer is long."""
+SPARE = 8
+"""Tokens by which a long expected answer may be exceeded. The limit is then a multiple of this."""
 
 
 def verify_embeddings(
@@ -53,19 +56,30 @@ def verify_embeddings(
         rows = [
             row for row, found in enumerate(expected) if verified[row] and number < len(found) and not found[number]
         ]
-        questions = [dataclasses.replace(examples[row][number], answer=None) for row in rows]
-        with torch.compiler.set_stance("force_eager"):  # each new token would be another shape to compile for
-            answers = generate(
-                loaded,
-                questions,
-                items=embeddings[rows],
-                max_new_tokens=MAX_NEW_TOKENS,
-                batch_size=batch_size,
-                with_reasoning=True,  # too few tokens for both, and naming the phrase in either shows what E means
-            )
-        for row, answer in zip(rows, answers, strict=True):
-            verified[row] = prompts.mentions(answer, pairs[row].phrase)
+        for limit, chosen in _group_by_limit(loaded, {row: examples[row][number] for row in rows}).items():
+            questions = [dataclasses.replace(examples[row][number], answer=None) for row in chosen]
+            with torch.compiler.set_stance("force_eager"):  # each new token would be another shape to compile for
+                answers = generate(
+                    loaded,
+                    questions,
+                    items=embeddings[chosen],
+                    max_new_tokens=limit,
+                    batch_size=batch_size,
+                    with_reasoning=True,  # too few tokens for both, and naming the phrase in either shows what E means
+                )
+            for row, answer in zip(chosen, answers, strict=True):
+                verified[row] = prompts.mentions(answer, pairs[row].phrase)
     return verified
+
+
+def _group_by_limit(loaded: LoadedModel, examples: Mapping[int, Example]) -> dict[int, list[int]]:
+    """Return the keys of examples by the maximum tokens of their answers, so that long phrases can be named whole."""
+    groups: dict[int, list[int]] = {}
+    for row, example in examples.items():
+        tokens = sum(label >= 0 for label in loaded.chat.encode(example).labels)
+        long = SPARE * math.ceil((tokens + SPARE) / SPARE)
+        groups.setdefault(MAX_NEW_TOKENS if tokens <= MAX_NEW_TOKENS else long, []).append(row)
+    return groups
 
 
 @torch.no_grad()
