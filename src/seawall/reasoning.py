@@ -98,7 +98,7 @@ class Begun(NamedTuple):
     start: int
     """Where it begins."""
     unfinished: bool
-    """Whether the model goes on with it. False if the prompt also ends it, empty."""
+    """Whether the model continues it. False if the prompt also closes it."""
 
 
 def find_begun(prompt: str) -> Begun | None:

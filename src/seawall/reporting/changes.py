@@ -1,4 +1,4 @@
-"""The parts of the evaluation page below its tables: a figure of all scores, and the items that changed sides."""
+"""The parts of the evaluation page below its tables: a chart of all scores, and the items that changed sides."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def read_benchmark(config: BenchmarkConfig, data: Path) -> list[Item]:
 
 
 def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """Return at most so many items, in their order, evenly from all scenarios and, within and across them, all prompt types.
+    """Return at most `limit` items, in their order, spread evenly over scenarios and prompt types.
 
     Args:
         items: Items of a benchmark.

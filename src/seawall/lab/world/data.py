@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from seawall import prompts
 from seawall.lab.world import dialogue
@@ -13,6 +14,7 @@ from seawall.lab.world.phrases import Part, Phrase, list_phrases
 from seawall.lab.world.published import write_published
 from seawall.store.files import write_jsonl
 
+AnyPhrase = TypeVar("AnyPhrase")
 ITEMS = "items.jsonl"
 """File of a benchmark folder that lists its items."""
 RECORDS_PER_PHRASE = 2
@@ -131,14 +133,7 @@ def write_benchmark(folder: Path, part: Part, phrases: int | None = None, modali
     """
     rng, generator = random.Random(f"benchmark/{part}"), GENERATORS[modality]
     pool = "unseen" if part == "test" else "encoder"
-    sets = {
-        "media_harmful_trained": list_phrases("train", "harmful"),
-        "media_harmful_unseen": list_phrases(part, "harmful"),
-        "media_harmful_reworded": list_phrases(part, "harmful"),
-        "media_harmless": list_phrases(part, "harmless"),
-        "text_harmful": list_phrases(part, "harmful"),
-        "text_harmless": list_phrases(part, "harmless"),
-    }
+    sets = list_sets(list_phrases, part)
     rows: list[dict[str, Any]] = []
     folder.mkdir(parents=True, exist_ok=True)
     for name, members in sets.items():
@@ -159,6 +154,25 @@ def write_benchmark(folder: Path, part: Part, phrases: int | None = None, modali
                 generator.save(folder / row[modality], phrase, form, style)
                 rows.append({**item, "form": form, **row})
     write_jsonl(folder / ITEMS, rows)
+
+
+def list_sets(
+    list_phrases: Callable[[Part, str], tuple[AnyPhrase, ...]], part: Part
+) -> dict[str, tuple[AnyPhrase, ...]]:
+    """Return the phrases of each set of a benchmark.
+
+    Args:
+        list_phrases: Returns the phrases of a part and a kind of a world.
+        part: Part of the evaluation. The first set is of training phrases.
+    """
+    return {
+        "media_harmful_trained": list_phrases("train", "harmful"),
+        "media_harmful_unseen": list_phrases(part, "harmful"),
+        "media_harmful_reworded": list_phrases(part, "harmful"),
+        "media_harmless": list_phrases(part, "harmless"),
+        "text_harmful": list_phrases(part, "harmful"),
+        "text_harmless": list_phrases(part, "harmless"),
+    }
 
 
 def _draw_question(rng: random.Random, phrase: Phrase, styles: dict[str, str], modality: str) -> tuple[str, str]:

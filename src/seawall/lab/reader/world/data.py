@@ -12,7 +12,7 @@ from seawall.lab.reader.world import dialogue
 from seawall.lab.reader.world.answering import answer_requests
 from seawall.lab.reader.world.lettering import render
 from seawall.lab.reader.world.phrases import OpenPhrase, list_phrases
-from seawall.lab.world.data import ITEMS, KINDS
+from seawall.lab.world.data import ITEMS, KINDS, list_sets
 from seawall.lab.world.dialogue import REFUSALS
 from seawall.lab.world.drawing import ImageStyle, Pool, draw_style, list_style_answers
 from seawall.lab.world.phrases import Part
@@ -154,17 +154,9 @@ def write_benchmark(folder: Path, part: Part, phrases: int | None = None) -> Non
     """
     rng = random.Random(f"open benchmark/{part}")
     pool: Pool = "unseen" if part == "test" else "encoder"
-    sets: dict[str, tuple[OpenPhrase, ...]] = {
-        "media_harmful_trained": list_phrases("train", "harmful"),
-        "media_harmful_unseen": list_phrases(part, "harmful"),
-        "media_harmful_reworded": list_phrases(part, "harmful"),
-        "media_harmless": list_phrases(part, "harmless"),
-        "text_harmful": list_phrases(part, "harmful"),
-        "text_harmless": list_phrases(part, "harmless"),
-    }
     rows: list[dict[str, Any]] = []
     folder.mkdir(parents=True, exist_ok=True)
-    for name, members in sets.items():
+    for name, members in list_sets(list_phrases, part).items():
         for phrase in members[:phrases]:
             for number in dialogue.draw_requests(phrase):
                 item: dict[str, Any] = {"id": f"{len(rows):04d}", "set": name, "phrase": phrase.text}
