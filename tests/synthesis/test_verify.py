@@ -79,7 +79,7 @@ def test_pairs_may_have_different_numbers_of_verification_questions(monkeypatch)
     assert verify_embeddings(None, torch.zeros(0, 1, 1), []) == []
 
 
-def test_a_long_phrase_gets_enough_tokens_to_be_named_whole(organism):
+def test_a_long_phrase_gets_enough_tokens_to_be_named_whole(organism, monkeypatch):
     long = "wash a very old car with soap and a soft sponge in the shade of a tree"
     examples = {
         row: make_example(make_pair(phrase=phrase).verification[0]) for row, phrase in enumerate(("wash a car", long))
@@ -89,6 +89,13 @@ def test_a_long_phrase_gets_enough_tokens_to_be_named_whole(organism):
     assert groups[verify.MAX_NEW_TOKENS] == [0], "short phrases keep their limit, so their results stay the same"
     tokens = sum(label >= 0 for label in organism.chat.encode(examples[1]).labels)
     assert tokens > verify.MAX_NEW_TOKENS and tokens + verify.SPARE <= limit < tokens + 2 * verify.SPARE
+    given = []
+    monkeypatch.setattr(
+        verify, "generate", lambda *_, max_new_tokens, **__: given.append(max_new_tokens) or [f"It shows: {long}."]
+    )
+    pair = make_pair(phrase=long, verification=make_pair(phrase=long).verification[:1])
+    assert verify_embeddings(organism, torch.zeros(1, 36, 96), [pair], speculative=False) == [True]
+    assert given == [limit]
 
 
 @pytest.mark.parametrize("share_prefix", [False, True])

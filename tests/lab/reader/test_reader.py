@@ -88,13 +88,20 @@ def test_the_trained_part_joins_with_the_language_model_to_the_model_that_was_tr
     training.train_projector()
     training.start_dialogue(*training.answer())
     assert training.done == TINY.steps, "every stage is restored"
-    before = training.peft.merge_and_unload().eval()
-    assembly.join(make_stand_in(), trained / "trained", tmp_path / "whole")
-    after = load_model(str(tmp_path / "whole"), modality="image", precision="fp32").model
     ids = torch.arange(5, 30)[None]
+    for name, parameter in training.peft.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)  # so that a join without the LoRA is noticed
+    with torch.no_grad(), training.peft.disable_adapter():
+        without = training.peft(input_ids=ids).logits.float()
+    assembly.save_trained(training.peft, tmp_path / "trained")
+    before = training.peft.merge_and_unload().eval()
+    assembly.join(make_stand_in(), tmp_path / "trained", tmp_path / "whole")
+    after = load_model(str(tmp_path / "whole"), modality="image", precision="fp32").model
     with torch.no_grad():
         expected, found = (model(input_ids=ids).logits.float() for model in (before, after))
     assert (expected - found).abs().max() < 0.1 * expected.abs().max(), "but for rounding"
+    assert (without - found).abs().max() > 0.3 * expected.abs().max()
     pixels = torch.rand(1, 3, 112, 112)
     with torch.no_grad():
         towers = [m.model.vision_tower(pixels, output_hidden_states=True).hidden_states[-1] for m in (before, after)]
@@ -138,6 +145,7 @@ def test_passages_cost_nothing_before_the_language_model_has_changed(trained: Pa
     training = ReaderTraining(tmp_path / "work", TINY, make_stand_in(), 0)
     training.start_dialogue(*training.answer())
     assert training.compare_with_pretrained().abs().max() < 1e-6
+    assert set(training.compute_dialogue_losses()) == {"requests", "questions", "text", "passages"}
     for name, parameter in training.peft.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
