@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from seawall.lab.reader.training.documentation import read_documentation
 from seawall.lab.reader.world import dialogue
 from seawall.lab.reader.world.answering import cut_to_sentences
 from seawall.lab.reader.world.lettering import SIDE, find_centres, lay_out, render
@@ -114,3 +116,12 @@ def test_answers_are_cut_to_whole_sentences():
     assert cut_to_sentences("Bake it. Then\nlet it cool. 2. And th") == "Bake it. Then let it cool."
     assert cut_to_sentences("1. **Knead**: Use flour.") == "1. **Knead**: Use flour."
     assert cut_to_sentences("no end") == ""
+
+
+def test_documentation_runs_no_file_of_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "heapq.py").write_text("raise SystemExit('run')")
+    before = read_documentation(held_out=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "heapq")
+    found = read_documentation(held_out=True)
+    assert "Command-line parsing library" in found and len(found) < len(before)

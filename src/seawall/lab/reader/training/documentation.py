@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import sys
+import sysconfig
 import warnings
 
 HELD_OUT = (
@@ -33,6 +35,8 @@ def read_documentation(*, held_out: bool) -> str:
     public = sorted(n for n in sys.stdlib_module_names if not n.startswith("_") and n not in (*SKIPPED, *HELD_OUT))
     texts: dict[str, None] = {}
     for name in HELD_OUT if held_out else public:
+        if not _is_pythons_own(name):
+            continue
         try:
             with warnings.catch_warnings(action="ignore"):
                 module = importlib.import_module(name)
@@ -46,3 +50,13 @@ def read_documentation(*, held_out: bool) -> str:
             if text and len(text) > 200:
                 texts[text] = None
     return "\n\n".join(texts)
+
+
+def _is_pythons_own(name: str) -> bool:
+    """Return whether a module comes with Python. A file of the same name in the working folder must not be run."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return False
+    origin = (spec and spec.origin) or ""
+    return origin in ("built-in", "frozen") or origin.startswith(sysconfig.get_path("stdlib"))
